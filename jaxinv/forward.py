@@ -1,0 +1,148 @@
+"""Forward models and their composition: an atmosphere, then an instrument, then a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Parameters = Mapping[str, Any]
+"""Named arrays; the names are the field's terms in full (`field_strength`, not `B`)."""
+
+
+class Forward(eqx.Module):
+    """A pure, differentiable map from named parameters to a prediction, written for one object; methods batch it.
+
+    A subclass defines `__call__` and `units`; the other methods have defaults to be replaced by what the physics knows.
+    """
+
+    @property
+    def units(self) -> dict[str, str]:
+        """FITS unit of every parameter that the model reads, in the order in which results list them."""
+        raise NotImplementedError
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter that is not a scalar."""
+        return {}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        """The prediction from parameters."""
+        raise NotImplementedError
+
+    def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
+        """The prediction, and its derivatives by each parameter given: `(*prediction_shape, *parameter_shape)`."""
+        parameters = {name: jnp.asarray(value) for name, value in parameters.items()}
+        return self(parameters), jax.jacfwd(self)(parameters)
+
+    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
+        """Classical estimates from one object's data, `(n_guesses, *parameter_shape)` each, the best first.
+
+        `valid` is `False` where a sample is missing. A parameter that is left out starts at the centre of its prior.
+        """
+        del values, valid
+        return {}
+
+    def canonical(self, parameters: Parameters) -> dict[str, Array]:
+        """The representative, inside the usual ranges, of all parameters that predict exactly the same."""
+        return dict(parameters)
+
+    def __rshift__(self, stage: Stage) -> Sequential:
+        """`atmosphere >> instrument`: what the instrument makes of the atmosphere's light."""
+        return Sequential(self, (stage,))
+
+
+class Stage(eqx.Module):
+    """What happens to a prediction on its way to the detector: `(parameters, prediction) -> prediction`."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        """FITS unit of each parameter that this stage reads beyond the prediction; empty for most instruments."""
+        return {}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter that is not a scalar."""
+        return {}
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        """The prediction after this stage."""
+        raise NotImplementedError
+
+    def undo(self, values: Array, valid: Array) -> tuple[Array, Array]:
+        """Data and their validity brought back before this stage, roughly: good enough for a first estimate."""
+        return values, valid
+
+
+class Sequential(Forward):
+    """A forward model followed by stages, in the order of the light."""
+
+    first: Forward
+    stages: tuple[Stage, ...]
+
+    @property
+    def units(self) -> dict[str, str]:
+        merged = dict(self.first.units)
+        for stage in self.stages:
+            merged |= stage.units
+        return merged
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        merged = dict(self.first.shapes)
+        for stage in self.stages:
+            merged |= stage.shapes
+        return merged
+
+    def __call__(self, parameters: Parameters) -> Array:
+        prediction = self.first(parameters)
+        for stage in self.stages:
+            prediction = stage(parameters, prediction)
+        return prediction
+
+    def __rshift__(self, stage: Stage) -> Sequential:
+        return Sequential(self.first, (*self.stages, stage))
+
+    def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
+        """The first model's Jacobian, pushed through each stage, plus each stage's own parameters by forward mode."""
+        own = {name for stage in self.stages for name in stage.units} - set(self.first.units)
+        value, jacobian = self.first.value_and_jacobian({k: v for k, v in parameters.items() if k not in own})
+        for stage in self.stages:
+            value, jacobian = _push_through(stage, parameters, value, jacobian)
+        return value, jacobian
+
+    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
+        """The first model's estimates from the data brought back before the stages."""
+        for stage in reversed(self.stages):
+            values, valid = stage.undo(values, valid)
+        return self.first.guess(values, valid)
+
+    def canonical(self, parameters: Parameters) -> dict[str, Array]:
+        """The first model's symmetry, which no stage breaks."""
+        return self.first.canonical(parameters)
+
+
+def _push_through(
+    stage: Stage, parameters: Parameters, value: Array, jacobian: dict[str, Array]
+) -> tuple[Array, dict[str, Array]]:
+    def push(tangent: Array) -> Array:
+        return jax.jvp(lambda prediction: stage(parameters, prediction), (value,), (tangent,))[1]
+
+    ndim = value.ndim
+    columns = [column.reshape(*value.shape, -1) for column in jacobian.values()]
+    pushed = jax.vmap(push, in_axes=-1, out_axes=-1)(jnp.concatenate(columns, axis=-1))
+    out, position = {}, 0
+    for (name, column), flat in zip(jacobian.items(), columns, strict=True):
+        part = pushed[..., position : position + flat.shape[-1]]
+        out[name] = part.reshape(*pushed.shape[:ndim], *column.shape[ndim:])
+        position += flat.shape[-1]
+    own = {name: jnp.asarray(parameters[name]) for name in stage.units if name in parameters}
+    if own:
+        direct = jax.jacfwd(lambda subset: stage({**parameters, **subset}, value))(own)
+        for name, column in direct.items():
+            out[name] = out[name] + column if name in out else column
+    return stage(parameters, value), out

@@ -1,0 +1,143 @@
+"""Noise: what scores a prediction against data.
+
+Every noise here is a sum over samples, so it offers `residual` with log density = -|residual|^2 / 2 + a constant that
+does not depend on the prediction: least squares works with all of them (for Poisson and Student's t as the signed
+square root of the deviance; McCullagh & Nelder 1989, Generalized Linear Models, sec. 2.4).
+
+`data` is an array in the shape of the prediction or an `Observation`. A sample is left out (residual 0) where the
+mask is `False`, the value or its sigma is not finite, or sigma is not positive.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from jaxinv.observation import Observation
+
+
+class Noise(eqx.Module):
+    """Scores a prediction against data and draws data from a prediction."""
+
+    @abc.abstractmethod
+    def residual(self, prediction: Array, data: Any) -> Array:
+        """Whitened residuals, data minus prediction, in the shape of the prediction; 0 where the sample is left out."""
+
+    @abc.abstractmethod
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        """The log density of the valid samples, normalized; a scalar."""
+
+    @abc.abstractmethod
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        """Data with this noise, in the shape of the prediction."""
+
+    def valid(self, prediction: Any, data: Any) -> Array:
+        """`True` where a sample counts, in the shape of the prediction (only its shape is used)."""
+        return _unpack(data, getattr(self, "sigma", 1.0), prediction)[2]
+
+
+class Gaussian(Noise):
+    """Independent Gaussian noise.
+
+    Args:
+        sigma: standard deviation in the units of the data, any shape that broadcasts against the prediction
+            (`sigma[:, None]` for one number for each Stokes parameter); infinite for a sample to be left out.
+    """
+
+    sigma: Any = 1.0
+
+    def residual(self, prediction: Array, data: Any) -> Array:
+        values, sigma, valid = _unpack(data, self.sigma, prediction)
+        return jnp.where(valid, (values - prediction) / sigma, 0)
+
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        _, sigma, valid = _unpack(data, self.sigma, prediction)
+        residual = self.residual(prediction, data)
+        return jnp.sum(jnp.where(valid, -(residual**2) / 2 - jnp.log(sigma) - math.log(2 * math.pi) / 2, 0))
+
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        sigma = jnp.asarray(self.sigma, prediction.dtype)
+        return prediction + sigma * jax.random.normal(key, prediction.shape, prediction.dtype)
+
+
+class StudentT(Noise):
+    """Independent Student's t noise: robust against outliers.
+
+    Args:
+        sigma: scale in the units of the data, broadcastable against the prediction.
+        degrees_of_freedom: above 0; small numbers have heavy tails.
+    """
+
+    sigma: Any = 1.0
+    degrees_of_freedom: float = 4.0
+
+    def residual(self, prediction: Array, data: Any) -> Array:
+        values, sigma, valid = _unpack(data, self.sigma, prediction)
+        t = jnp.where(valid, (values - prediction) / sigma, 0)
+        nu = self.degrees_of_freedom
+        # sign(t) sqrt((nu + 1) log(1 + t^2 / nu)), written so that its derivative at t = 0 is finite.
+        square = t**2 / nu
+        ratio = jnp.where(square > 1e-6, jnp.log1p(square) / jnp.where(square > 1e-6, square, 1), 1 - square / 2)
+        return t * jnp.sqrt((nu + 1) / nu * ratio)
+
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        _, sigma, valid = _unpack(data, self.sigma, prediction)
+        nu = jnp.asarray(self.degrees_of_freedom, prediction.dtype)
+        log_gamma = jax.scipy.special.gammaln
+        constant = log_gamma((nu + 1) / 2) - log_gamma(nu / 2) - jnp.log(nu * math.pi) / 2
+        return jnp.sum(jnp.where(valid, constant - jnp.log(sigma) - self.residual(prediction, data) ** 2 / 2, 0))
+
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        sigma = jnp.asarray(self.sigma, prediction.dtype)
+        return prediction + sigma * jax.random.t(key, self.degrees_of_freedom, prediction.shape, prediction.dtype)
+
+
+class Poisson(Noise):
+    """Counts with the prediction as their mean; values and predictions are in detected events."""
+
+    def residual(self, prediction: Array, data: Any) -> Array:
+        counts, mean, valid = self._checked(prediction, data)
+        # The deviance 2 (m - d + d log(d / m)) = (d - m)^2 / m * h(u), u = (d - m) / m, is analytic at d = m.
+        u = (counts - mean) / mean
+        near = jnp.abs(u) < 1e-2
+        far = jnp.where(near, 1.0, u)
+        exact = 2 * (jax.scipy.special.xlogy(1 + far, 1 + far) - far) / far**2
+        series = 1 - u / 3 + u**2 / 6 - u**3 / 10 + u**4 / 15
+        shape = jnp.where(near, series, exact)
+        return jnp.where(valid, (counts - mean) / jnp.sqrt(mean) * jnp.sqrt(shape), 0)
+
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        counts, mean, valid = self._checked(prediction, data)
+        terms = jax.scipy.special.xlogy(counts, mean) - mean - jax.scipy.special.gammaln(counts + 1)
+        return jnp.sum(jnp.where(valid, terms, 0))
+
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        return jax.random.poisson(key, prediction).astype(prediction.dtype)
+
+    @staticmethod
+    def _checked(prediction: Array, data: Any) -> tuple[Array, Array, Array]:
+        counts, _, valid = _unpack(data, 1.0, prediction)
+        valid = valid & (counts >= 0)
+        floor = jnp.asarray(1e-6, prediction.dtype)
+        return jnp.where(valid, counts, 1), jnp.where(valid, jnp.maximum(prediction, floor), 1), valid
+
+
+def _unpack(data: Any, sigma: Any, prediction: Any) -> tuple[Array, Array, Array]:
+    """Values, sigma and validity in the prediction's shape and dtype, with harmless numbers where not valid."""
+    mask = None
+    if isinstance(data, Observation):
+        data, own, mask = data
+        sigma = sigma if own is None else own
+    dtype = prediction.dtype
+    values = jnp.broadcast_to(jnp.asarray(data, dtype), prediction.shape)
+    sigma = jnp.broadcast_to(jnp.asarray(sigma, dtype), prediction.shape)
+    valid = jnp.isfinite(values) & jnp.isfinite(sigma) & (sigma > 0)
+    if mask is not None:
+        valid = valid & jnp.broadcast_to(mask, prediction.shape)
+    return jnp.where(valid, values, 0), jnp.where(valid, sigma, 1), valid

@@ -1,0 +1,87 @@
+"""What enters: data with their uncertainties, and Stokes cubes with wavelengths, units and world coordinates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Observation(NamedTuple):
+    """Measured values that carry their own uncertainty; a pytree that every method accepts in place of an array.
+
+    Shapes: `values` is `(*batch, *prediction_shape)`; `sigma` and `mask` broadcast against it. `sigma` is one standard
+    deviation in the units of `values` (`None`: the noise model's own). `mask` is `True` where a sample is valid
+    (`None`: everywhere). A missing sample is a `False` in the mask or an infinite sigma, never a magic value.
+    """
+
+    values: Any
+    sigma: Any = None
+    mask: Any = None
+
+
+class LazyArray(Protocol):
+    """What a cube's values must offer: a shape, and NumPy slicing along the first axis that returns a NumPy array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class StokesCube:
+    """A map of Stokes spectra on disk or in memory, as every reader returns it and `invert` takes it.
+
+    Attributes:
+        values: `(ny, nx, 4, n_wavelength)`, Stokes I, Q, U, V; a NumPy array or a lazy array that is read row by row.
+        wavelength: `(n_wavelength,)` in angstrom, increasing.
+        unit: FITS unit of `values` ("" for spectra normalized to the continuum, "DN" for counts).
+        mask: `True` where valid, broadcastable to `values`, or `None`. Non-finite values need no mask.
+        header: FITS cards of the two spatial axes (axis 1 = x, axis 2 = y) and of the observation's origin
+            (`CTYPE1`, `CRPIX1`, `DATE-OBS`, `TELESCOP`, ...), copied to every output map.
+        source: the files that the cube was read from, in order; empty for arrays.
+    """
+
+    values: np.ndarray | LazyArray
+    wavelength: np.ndarray
+    unit: str = ""
+    mask: np.ndarray | None = None
+    header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.values.shape)
+        if len(shape) != 4 or shape[2] != 4:
+            raise ValueError(
+                f"a Stokes cube has the shape (ny, nx, 4, n_wavelength); found {shape}: "
+                "move the axes, or read the file with jaxinv.io.read_stokes"
+            )
+        wavelength = np.asarray(self.wavelength)
+        if wavelength.shape != shape[3:]:
+            raise ValueError(
+                f"the cube has {shape[3]} wavelength samples but `wavelength` has the shape {wavelength.shape}"
+            )
+        if not (np.all(np.isfinite(wavelength)) and np.all(np.diff(wavelength) > 0)):
+            raise ValueError("`wavelength` must be finite and strictly increasing, in angstrom")
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        """`(ny, nx)`."""
+        ny, nx = self.values.shape[:2]
+        return ny, nx
+
+    @property
+    def n_pixels(self) -> int:
+        """The number of spectra in the map."""
+        return self.map_shape[0] * self.map_shape[1]
+
+    def pixels(self, start: int, stop: int, dtype: Any = np.float32) -> np.ndarray:
+        """Spectra `start` to `stop` (row-major, x fastest) as `(stop - start, 4, n_wavelength)`; reads only their rows."""
+        nx = self.map_shape[1]
+        first = start // nx
+        rows = np.asarray(self.values[first : -(-stop // nx)], dtype=dtype)
+        flat = rows.reshape(-1, *rows.shape[2:])
+        return flat[start - first * nx : stop - first * nx]

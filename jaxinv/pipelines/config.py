@@ -1,0 +1,73 @@
+"""The options of every command, as typed dataclasses: one statement gives the YAML keys, the flags and their help.
+
+Imports nothing heavy: `jaxinv --help` reads only this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+def _option(default: Any, text: str) -> Any:
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class InvertConfig:
+    """Options of `invert`: which lines, which data, which noise, which instrument, how hard to try."""
+
+    lines: tuple[str, ...] = _option((), "lines to invert, e.g. 'Fe I 6302.5'; default: all known ones that are covered")
+    wavelength_range: tuple[float, ...] = _option((), "first and last wavelength to use [angstrom]; default: all")
+    exclude: tuple[tuple[float, float], ...] = _option((), "wavelength ranges to leave out, pairs [angstrom]")
+    telluric: bool = _option(False, "leave out the known telluric lines (observations from the ground)")
+    region: tuple[int, ...] = _option((), "part of the map: x0 x1 y0 y1 in pixels, the ends excluded")
+    continuum: float | None = _option(None, "continuum intensity that becomes 1, in the file's unit; default: measured")
+    sigma: tuple[float, ...] = _option((), "noise of I, Q, U, V (or one number) in units of the continuum; default: measured")
+    weights: tuple[float, ...] = _option((1.0, 1.0, 1.0, 1.0), "weights of I, Q, U, V: sigma is divided by them")
+    model_error: float = _option(
+        5e-3, "how well the model can describe Stokes I, in units of the continuum; joins sigma in quadrature if measured"
+    )
+    wavelength_shift: float | None = _option(
+        None, "added to the file's wavelengths [angstrom]; default: what brings the mean line cores to rest"
+    )
+    cavity_map: str | None = _option(None, "FITS map of the spectrum's shift towards the red [angstrom], for each pixel")
+    psf_fwhm: float | None = _option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
+    psf_file: str | None = _option(None, "table of the spectral profile: offset [milliangstrom], transmission")
+    mu: float = _option(1.0, "cosine of the heliocentric angle")
+    stray_light: bool = _option(False, "infer a filling factor; the rest is the map's mean intensity profile")
+    macroturbulence: bool = _option(False, "infer a macroturbulent velocity")
+    relative_strengths: tuple[float, ...] = _option((), "opacity of each line relative to the first; default: ratio of gf")
+    effective_triplet: bool = _option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
+    fixed: Mapping[str, float] = _option({}, "parameters to hold at a value, e.g. damping: 0.2")
+    bounds: Mapping[str, tuple[float, float]] = _option({}, "lowest and highest value of a parameter")
+    starts: int = _option(4, "starting points to try, at most, for each pixel")
+    max_iterations: int = _option(150, "iterations at most from each starting point")
+    chunk_size: int = _option(0, "pixels fitted and saved together; 0: chosen for the device")
+    seed: int = _option(0, "of the random starting points")
+
+    def __post_init__(self) -> None:
+        check = [
+            (len(self.wavelength_range) in (0, 2), "wavelength_range", "two wavelengths"),
+            (len(self.region) in (0, 4), "region", "x0 x1 y0 y1"),
+            (len(self.sigma) in (0, 1, 4), "sigma", "one number or four"),
+            (all(value > 0 for value in self.sigma), "sigma", "numbers above 0"),
+            (len(self.weights) == 4 and all(w >= 0 for w in self.weights), "weights", "four numbers, none below 0"),
+            (any(self.weights), "weights", "at least one weight above 0"),
+            (self.continuum is None or self.continuum > 0, "continuum", "a number above 0"),
+            (self.model_error >= 0, "model_error", "a number that is not negative"),
+            (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
+            (self.psf_fwhm is None or self.psf_file is None, "psf_fwhm", "not both a width and a psf_file"),
+            (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
+            (self.starts >= 1, "starts", "1 or more"),
+            (self.max_iterations >= 1, "max_iterations", "1 or more"),
+            (self.chunk_size >= 0, "chunk_size", "0 or more"),
+            (all(low < high for low, high in self.exclude), "exclude", "pairs with the lower wavelength first"),
+            (all(low < high for low, high in self.bounds.values()), "bounds", "the lower value first"),
+        ]
+        for ok, name, expected in check:
+            if not ok:
+                raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")

@@ -1,0 +1,177 @@
+"""A prior is a dict: parameter name -> NumPyro distribution, a number (fixed) or `Tied` (computed from others).
+
+One statement serves every method: the support gives an optimizer its bounds and a sampler its coordinates, the log
+density regularizes, the samples train networks and simulate data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, PRNGKeyArray
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import biject_to
+
+Prior = Mapping[str, Any]
+
+
+class Cyclic(dist.Uniform):
+    """Uniform on a circle: `high` is the same point as `low` (an azimuth: `Cyclic(0, pi)`).
+
+    An optimizer wraps such a parameter. A sampler sees two unconstrained coordinates, a standard normal vector in the
+    plane whose polar angle is the parameter: without an edge, so without divergences there.
+    """
+
+    @property
+    def period(self) -> Array:
+        """`high - low`."""
+        return self.high - self.low
+
+
+class Tied(eqx.Module):
+    """A parameter that is a function of other, free or fixed, ones: `Tied("doppler_width", lambda width: 1.5 * width)`.
+
+    Args:
+        of: the name or names that it depends on; not themselves tied.
+        function: takes their values in that order; the identity by default.
+    """
+
+    of: tuple[str, ...] = eqx.field(static=True)
+    function: Callable[..., Any] = eqx.field(static=True)
+
+    def __init__(self, of: str | tuple[str, ...], function: Callable[..., Any] = lambda value: value) -> None:
+        self.of = (of,) if isinstance(of, str) else tuple(of)
+        self.function = function
+
+    def __call__(self, parameters: Mapping[str, Any]) -> Any:
+        return self.function(*(parameters[name] for name in self.of))
+
+
+def free(prior: Prior) -> dict[str, dist.Distribution]:
+    """The entries that are inferred."""
+    return {name: entry for name, entry in prior.items() if isinstance(entry, dist.Distribution)}
+
+
+def tied(prior: Prior) -> dict[str, Tied]:
+    """The entries that are computed from others."""
+    return {name: entry for name, entry in prior.items() if isinstance(entry, Tied)}
+
+
+def fixed(prior: Prior) -> dict[str, Any]:
+    """The entries that are known."""
+    return {name: entry for name, entry in prior.items() if not isinstance(entry, dist.Distribution | Tied)}
+
+
+def sample(prior: Prior, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> dict[str, Array]:
+    """Draws of the free parameters, `(*shape, *parameter_shape)` each; a name's draws do not depend on the others."""
+    names = sorted(free(prior))
+    keys = jax.random.split(key, max(len(names), 1))
+    return {name: prior[name].sample(k, shape) for name, k in zip(names, keys, strict=False)}
+
+
+def log_density(prior: Prior, parameters: Mapping[str, Any]) -> Array:
+    """The log density of one object's free parameters, summed over them; -inf outside the support."""
+    total = jnp.zeros(())
+    for name, distribution in free(prior).items():
+        value = parameters[name]
+        inside = distribution.support(value)
+        total = total + jnp.sum(jnp.where(inside, distribution.log_prob(value), -jnp.inf))
+    return total
+
+
+def bounds(distribution: dist.Distribution) -> tuple[Array, Array]:
+    """The lowest and highest value of each element, infinite where there is none.
+
+    Raises:
+        ValueError: the support is not an interval for each element (a simplex, a covariance, an integer).
+    """
+    support = distribution.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    shape = distribution.shape()
+    lower, upper = getattr(support, "lower_bound", -jnp.inf), getattr(support, "upper_bound", jnp.inf)
+    unbounded = support is constraints.real or support is constraints.real_vector
+    if support.is_discrete or not (unbounded or hasattr(support, "lower_bound") or hasattr(support, "upper_bound")):
+        raise ValueError(
+            f"an optimizer needs an interval for each parameter; {type(distribution).__name__} has the support "
+            f"{type(support).__name__}: use a distribution on a real interval"
+        )
+    return jnp.broadcast_to(jnp.asarray(lower, float), shape), jnp.broadcast_to(jnp.asarray(upper, float), shape)
+
+
+def centre(distribution: dist.Distribution) -> Array:
+    """The middle of a bounded support, the mean of an unbounded distribution."""
+    lower, upper = bounds(distribution)
+    middle = (lower + upper) / 2
+    finite = jnp.isfinite(middle)
+    return jnp.where(finite, middle, jnp.broadcast_to(jnp.asarray(distribution.mean, float), middle.shape))
+
+
+def is_flat(distribution: dist.Distribution) -> bool:
+    """Whether the log density is constant inside the support."""
+    return isinstance(distribution, dist.Uniform | dist.ImproperUniform)
+
+
+def project(prior: Prior, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    """The nearest parameters inside the support; cyclic ones are wrapped."""
+    out = dict(parameters)
+    for name, distribution in free(prior).items():
+        value = out[name]
+        if isinstance(distribution, Cyclic):
+            low = jnp.asarray(distribution.low, value.dtype)
+            out[name] = low + jnp.mod(value - low, jnp.asarray(distribution.period, value.dtype))
+        else:
+            lower, upper = bounds(distribution)
+            out[name] = jnp.clip(value, lower.astype(value.dtype), upper.astype(value.dtype))
+    return out
+
+
+def constrain(prior: Prior, z: Mapping[str, Array]) -> dict[str, Array]:
+    """Parameters from unconstrained coordinates (one object); a cyclic parameter's have a last axis of length 2."""
+    out = {}
+    for name, distribution in free(prior).items():
+        if isinstance(distribution, Cyclic):
+            x, y = z[name][..., 0], z[name][..., 1]
+            turn = jnp.mod(jnp.arctan2(y, jnp.where((x == 0) & (y == 0), 1, x)) / (2 * jnp.pi), 1)
+            out[name] = distribution.low + distribution.period * turn
+        else:
+            out[name] = biject_to(distribution.support)(z[name])
+    return out
+
+
+def unconstrain(prior: Prior, parameters: Mapping[str, Any]) -> dict[str, Array]:
+    """The inverse of `constrain`; a cyclic parameter goes to the unit circle.
+
+    A value on the edge of the support is first moved inside by 1e-5 of its range, since the edge lies at infinity.
+    """
+    out = {}
+    for name, distribution in free(prior).items():
+        value = jnp.asarray(parameters[name])
+        if isinstance(distribution, Cyclic):
+            angle = 2 * jnp.pi * (value - distribution.low) / distribution.period
+            out[name] = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
+        else:
+            lower, upper = bounds(distribution)
+            width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1.0)
+            out[name] = biject_to(distribution.support).inv(jnp.clip(value, lower + 1e-5 * width, upper - 1e-5 * width))
+    return out
+
+
+def log_density_unconstrained(prior: Prior, z: Mapping[str, Array]) -> Array:
+    """The log density of the coordinates `z` (Jacobian included), finite everywhere; a scalar."""
+    total = jnp.zeros(())
+    for name, distribution in free(prior).items():
+        if isinstance(distribution, Cyclic):
+            total = total - jnp.sum(z[name] ** 2) / 2 - z[name].size / 2 * np.log(2 * np.pi)
+        else:
+            transform = biject_to(distribution.support)
+            value = transform(z[name])
+            jacobian = transform.log_abs_det_jacobian(z[name], value)
+            total = total + jnp.sum(distribution.log_prob(value)) + jnp.sum(jacobian)
+    return total

@@ -1,0 +1,183 @@
+"""A problem is a forward model, a noise and a prior: the one thing that every method consumes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, PRNGKeyArray
+
+from jaxinv import priors
+from jaxinv.forward import Forward, Parameters
+from jaxinv.noise import Noise
+from jaxinv.observation import Observation
+
+
+class Problem(eqx.Module):
+    """`Problem(forward, noise, prior)`; its methods are for one object unless they say otherwise: batch them by `vmap`.
+
+    `parameters` below are the free ones, by name, and any known for this object in place of what the prior says; tied
+    and fixed ones are added where they are needed.
+
+    Args:
+        forward: the forward model.
+        noise: scores its prediction against data.
+        prior: name -> NumPyro distribution (inferred), number or array (fixed), or `priors.Tied`.
+
+    Raises:
+        ValueError: the prior names a parameter that the forward model does not read, or infers none.
+    """
+
+    forward: Forward
+    noise: Noise
+    prior: dict[str, Any]
+
+    def __init__(self, forward: Forward, noise: Noise, prior: priors.Prior) -> None:
+        self.forward = forward
+        self.noise = noise
+        self.prior = dict(prior)
+        known = forward.units
+        for name in self.prior:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, 1, 0)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ValueError(f"the forward model has no parameter {name!r}{hint} (it reads {', '.join(known)})")
+        if not priors.free(self.prior):
+            raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inferred parameters, in the forward model's order."""
+        return tuple(name for name in self.forward.units if isinstance(self.prior.get(name), dist.Distribution))
+
+    def given(self, names: Iterable[str]) -> Problem:
+        """The same problem with these parameters left to be supplied as known values for each object."""
+        names = set(names)
+        unknown = names - set(self.forward.units)
+        if unknown:
+            raise ValueError(
+                f"the forward model has no parameter {', '.join(map(repr, sorted(unknown)))} to fix "
+                f"(it reads {', '.join(self.forward.units)})"
+            )
+        return Problem(self.forward, self.noise, {name: v for name, v in self.prior.items() if name not in names})
+
+    def complete(self, parameters: Parameters) -> dict[str, Any]:
+        """All parameters of the forward model: the ones given, the prior's fixed ones, then the tied ones."""
+        values = {**priors.fixed(self.prior), **parameters}
+        return values | {name: tie(values) for name, tie in priors.tied(self.prior).items()}
+
+    def predict(self, parameters: Parameters) -> Array:
+        """The noiseless data."""
+        return self.forward(self.complete(parameters))
+
+    def linearize(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
+        """Prediction and its derivative by each inferred parameter, `(*prediction_shape, *parameter_shape)`.
+
+        The forward model's own `value_and_jacobian` where it has one, forward-mode differentiation where not.
+        """
+        prediction, jacobian = self.forward.value_and_jacobian(self.complete(parameters))
+        ties = priors.tied(self.prior)
+        out = {name: jacobian[name] for name in self.names}
+        if ties:
+            inferred = {name: jnp.asarray(parameters[name]) for name in self.names}
+            chain = jax.jacfwd(lambda free: {n: self.complete({**parameters, **free})[n] for n in ties})(inferred)
+            for tie, by in chain.items():
+                event = jnp.ndim(self.complete(parameters)[tie])
+                for name, derivative in by.items():
+                    out[name] = out[name] + jnp.tensordot(jacobian[tie], derivative, axes=event)
+        return prediction, out
+
+    def residual(self, parameters: Parameters, data: Any) -> Array:
+        """Whitened residuals in the shape of the prediction; 0 where a sample is left out."""
+        return self.noise.residual(self.predict(parameters), data)
+
+    def log_likelihood(self, parameters: Parameters, data: Any) -> Array:
+        """The noise's log density of the data, a scalar."""
+        return self.noise.log_density(self.predict(parameters), data)
+
+    def log_density(self, z: Mapping[str, Array], data: Any, known: Parameters | None = None) -> Array:
+        """The unnormalized log posterior in the unconstrained coordinates of `constrain`, a scalar."""
+        parameters = {**(known or {}), **self.constrain(z)}
+        return priors.log_density_unconstrained(self.prior, z) + self.log_likelihood(parameters, data)
+
+    def constrain(self, z: Mapping[str, Array]) -> dict[str, Array]:
+        """Inferred parameters from unconstrained coordinates."""
+        return priors.constrain(self.prior, z)
+
+    def unconstrain(self, parameters: Parameters) -> dict[str, Array]:
+        """Unconstrained coordinates from parameters; the inverse of `constrain`."""
+        return priors.unconstrain(self.prior, parameters)
+
+    def canonical(self, parameters: Parameters) -> dict[str, Array]:
+        """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection."""
+        if not priors.tied(self.prior):
+            moved = self.forward.canonical(self.complete(parameters))
+            parameters = {name: moved[name] for name in parameters}
+        return priors.project(self.prior, parameters)
+
+    def guess(self, data: Any, known: Parameters | None = None) -> dict[str, Array]:
+        """Starting points from one object's data, inside the support: `(n_guesses, *parameter_shape)`.
+
+        The forward model's classical estimates where it has any; the centre of the prior where it has none.
+        """
+        centre = {name: priors.centre(self.prior[name]) for name in self.names}
+        values = data.values if isinstance(data, Observation) else data
+        valid = self.noise.valid(values, data)
+        found = self.forward.guess(jnp.where(valid, values, 0), valid)
+        n_guesses = len(next(iter(found.values()))) if found else 1
+        centre = {name: jnp.broadcast_to(value, (n_guesses, *value.shape)) for name, value in centre.items()}
+        starts = centre | {name: found[name] for name in self.names if name in found}
+        return {name: jax.vmap(lambda p: priors.project(self.prior, p))(starts)[name] for name in starts}
+
+    def simulate(
+        self, key: PRNGKeyArray, shape: tuple[int, ...] = (), known: Parameters | None = None
+    ) -> tuple[dict[str, Array], Array]:
+        """Draws from the prior and noisy data of each.
+
+        Args:
+            key: random key; the draw of one parameter does not depend on which others are inferred.
+            shape: batch shape.
+            known: parameters known for each object, `(*shape, *parameter_shape)`.
+
+        Returns:
+            `(parameters, data)`: dict of `(*shape, *parameter_shape)`, and `(*shape, *prediction_shape)`.
+        """
+        prior_key, noise_key = jax.random.split(key)
+        n = int(np.prod(shape, dtype=int))
+        parameters = priors.sample(self.prior, prior_key, (n,))
+        known = {name: jnp.reshape(v, (n, *jnp.shape(v)[len(shape) :])) for name, v in (known or {}).items()}
+
+        def one(parameters: Parameters, known: Parameters, key: PRNGKeyArray) -> Array:
+            return self.noise.simulate(key, self.predict({**parameters, **known}))
+
+        data = jax.vmap(one)(parameters, known, jax.random.split(noise_key, n))
+        reshape = lambda x: x.reshape(*shape, *x.shape[1:])  # noqa: E731
+        return jax.tree.map(reshape, parameters), reshape(data)
+
+    def numpyro_model(self, data: Any = None, known: Parameters | None = None) -> dict[str, Array]:
+        """A NumPyro model of one object: a sample site for each inferred parameter and the likelihood as a factor.
+
+        A cyclic parameter is a deterministic site of a standard normal vector `<name>_direction`, so that a sampler
+        meets no edge. Can be called inside a user's own model. Returns all parameters.
+        """
+        values: dict[str, Any] = dict(known or {})
+        for name in self.names:
+            distribution = self.prior[name]
+            if isinstance(distribution, priors.Cyclic):
+                shape = (*distribution.shape(), 2)
+                direction = numpyro.sample(f"{name}_direction", dist.Normal(0, 1).expand(shape).to_event(len(shape)))
+                angle = priors.constrain({name: distribution}, {name: direction})[name]
+                values[name] = numpyro.deterministic(name, angle)
+            else:
+                values[name] = numpyro.sample(name, distribution)
+        values = self.complete(values)
+        if data is not None:
+            numpyro.factor("likelihood", self.noise.log_density(self.forward(values), data))
+        return values

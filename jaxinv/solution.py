@@ -1,0 +1,108 @@
+"""What methods return: parameters, their covariance, the misfit and a status for every object."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class Status(enum.IntEnum):
+    """How the fit of one object ended. `CONVERGED` and `AT_BOUND` are usable; the others are flagged, never dropped."""
+
+    CONVERGED = 0
+    AT_BOUND = 1
+    NOT_CONVERGED = 2
+    NO_DATA = 3
+    FAILED = 4
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "converged to a minimum inside the prior's support",
+    Status.AT_BOUND: "converged with one or more parameters at the edge of the prior's support",
+    Status.NOT_CONVERGED: "still improving when the iterations ran out",
+    Status.NO_DATA: "fewer valid samples than free parameters",
+    Status.FAILED: "no start gave a finite misfit",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """The answer of an optimizer for one object or a batch; all arrays are NumPy arrays with the batch axes in front.
+
+    Attributes:
+        parameters: every parameter of the forward model (free, tied and fixed), `(*batch, *parameter_shape)`.
+        standard_error: one standard deviation of each free or tied parameter, same shapes; NaN where unusable.
+        covariance: `(*batch, n_free, n_free)` in the order of `labels`.
+        labels: one entry for each free scalar: `"velocity"`, or `"doppler_width[1]"` for an element of an array.
+        chi2: `(*batch,)`, the sum of squared whitened residuals divided by the number of valid samples.
+        iterations: `(*batch,)`, model evaluations over all starts.
+        starts: `(*batch,)`, how many starting points were used.
+        status: `(*batch,)`, values of `Status`.
+    """
+
+    parameters: dict[str, np.ndarray]
+    standard_error: dict[str, np.ndarray]
+    covariance: np.ndarray
+    labels: tuple[str, ...]
+    chi2: np.ndarray
+    iterations: np.ndarray
+    starts: np.ndarray
+    status: np.ndarray
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """`(*batch, n_free, n_free)`, the covariance scaled to a unit diagonal."""
+        error = np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
+        return self.covariance / (error[..., :, None] * error[..., None, :])
+
+    def count(self) -> dict[str, int]:
+        """How many objects ended with each status, by name."""
+        values = np.asarray(self.status)
+        return {status.name.lower(): int(np.sum(values == status)) for status in Status}
+
+
+@dataclasses.dataclass(frozen=True)
+class SolutionMap:
+    """A `Solution` over a map with what a file needs beside it: units, world coordinates, provenance.
+
+    Attributes:
+        solution: batch axes `(ny, nx)`.
+        units: FITS unit string of each parameter ("" for pure numbers), e.g. `{"field_strength": "G"}`.
+        header: FITS cards of the two spatial axes and the observation's origin (see `StokesCube.header`).
+        provenance: what made the result: `version`, `command`, `config`, `input`, `input_sha256`, and what was
+            measured on the way (`sigma`, `wavelength_shift`, ...), all as short strings.
+    """
+
+    solution: Solution
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Maps of every parameter, `(ny, nx)`."""
+        return self.solution.parameters
+
+    @property
+    def standard_error(self) -> dict[str, np.ndarray]:
+        """Maps of one standard deviation of every inferred parameter, `(ny, nx)`."""
+        return self.solution.standard_error
+
+    @property
+    def chi2(self) -> np.ndarray:
+        """Map of the misfit per valid sample, `(ny, nx)`."""
+        return self.solution.chi2
+
+    @property
+    def status(self) -> np.ndarray:
+        """Map of `Status` values, `(ny, nx)`."""
+        return self.solution.status

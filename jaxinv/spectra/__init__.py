@@ -1,0 +1,59 @@
+"""Light through an atmosphere: spectral lines, the Zeeman effect, Stokes profiles, and the instrument that sees them.
+
+Looking up lines imports no JAX; the models are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence
+    from jaxinv.spectra.instrument import SpectralPSF as SpectralPSF
+    from jaxinv.spectra.lines import LINES as LINES
+    from jaxinv.spectra.lines import Line as Line
+    from jaxinv.spectra.lines import UnknownLineError as UnknownLineError
+    from jaxinv.spectra.lines import air_to_vacuum as air_to_vacuum
+    from jaxinv.spectra.lines import find_line as find_line
+    from jaxinv.spectra.lines import find_lines as find_lines
+    from jaxinv.spectra.lines import vacuum_to_air as vacuum_to_air
+    from jaxinv.spectra.milne_eddington import MilneEddington as MilneEddington
+    from jaxinv.spectra.milne_eddington import milne_eddington_prior as milne_eddington_prior
+    from jaxinv.spectra.scene import Continuum as Continuum
+    from jaxinv.spectra.scene import StrayLight as StrayLight
+    from jaxinv.spectra.voigt import voigt as voigt
+    from jaxinv.spectra.windows import Windows as Windows
+    from jaxinv.spectra.zeeman import effective_lande as effective_lande
+    from jaxinv.spectra.zeeman import lande_factor as lande_factor
+    from jaxinv.spectra.zeeman import zeeman_pattern as zeeman_pattern
+
+_NAMES = {
+    "LINES": "lines",
+    "Continuum": "scene",
+    "Line": "lines",
+    "Macroturbulence": "instrument",
+    "MilneEddington": "milne_eddington",
+    "SpectralPSF": "instrument",
+    "StrayLight": "scene",
+    "UnknownLineError": "lines",
+    "Windows": "windows",
+    "air_to_vacuum": "lines",
+    "effective_lande": "zeeman",
+    "find_line": "lines",
+    "find_lines": "lines",
+    "lande_factor": "zeeman",
+    "milne_eddington_prior": "milne_eddington",
+    "vacuum_to_air": "lines",
+    "voigt": "voigt",
+    "zeeman_pattern": "zeeman",
+}
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"jaxinv.spectra.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'jaxinv.spectra' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

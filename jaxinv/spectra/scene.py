@@ -1,0 +1,116 @@
+"""What else is in a resolution element and in its calibration: stray light beside the atmosphere, the continuum's level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv.forward import Parameters, Stage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class StrayLight(Stage):
+    """A magnetic atmosphere that fills a part of the resolution element: I_obs = f I + (1 - f) I_stray.
+
+    Reads `filling_factor`, f in [0, 1] (1: no stray light; other codes infer alpha = 1 - f), and, where `profile` is
+    left out, `stray_light`: the profile of this pixel (of its neighbours, say), to be given as a fixed parameter.
+
+    It comes after the instrument: the profile is one that was observed, in the units of the prediction, at the observed
+    wavelengths. Orozco Suarez et al. (2007, ApJ 670, L61) average it over the pixels around.
+
+    Args:
+        profile: `(n_wavelength,)`, Stokes I of unpolarized stray light, or `(4, n_wavelength)`; one for all pixels.
+
+    Raises:
+        ValueError: a profile that is not finite, or not of one of these shapes.
+    """
+
+    profile: np.ndarray | None
+
+    def __init__(self, profile: ArrayLike | None = None) -> None:
+        self.profile = None if profile is None else np.array(profile, np.float64)
+        if self.profile is not None:
+            if self.profile.ndim not in (1, 2) or self.profile.ndim == 2 and len(self.profile) != 4:
+                raise ValueError(
+                    "the stray-light profile must have the shape (n_wavelength,) or (4, n_wavelength); "
+                    f"found {self.profile.shape}"
+                )
+            if not np.all(np.isfinite(self.profile)):
+                raise ValueError("the stray-light profile must be finite: average only valid pixels for it")
+
+    @property
+    def units(self) -> dict[str, str]:
+        own = {} if self.profile is not None else {"stray_light": ""}
+        return {"filling_factor": ""} | own
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        """`(4, n_wavelength)` from `(4, n_wavelength)`; reads `filling_factor` and perhaps `stray_light`."""
+        filling_factor = jnp.asarray(_read(parameters, "filling_factor"), prediction.dtype)
+        profile = _read(parameters, "stray_light") if self.profile is None else self.profile
+        profile = jnp.asarray(profile, prediction.dtype)
+        if profile.shape == prediction.shape[-1:] and prediction.ndim == 2:
+            profile = jnp.zeros_like(prediction).at[0].set(profile)
+        if profile.shape != prediction.shape:
+            raise ValueError(
+                f"the stray-light profile has the shape {profile.shape} but the prediction {prediction.shape}: "
+                "give the profile at the same wavelengths"
+            )
+        return filling_factor * prediction + (1 - filling_factor) * profile
+
+
+class Continuum(Stage):
+    """The level and tilt of the continuum: I_obs = continuum (1 + continuum_slope (wavelength - reference)) I.
+
+    Reads `continuum` (in the units of the data over those of the prediction) and, optionally, `continuum_slope`
+    [1/angstrom], 0 where it is left out. All four Stokes parameters are scaled alike.
+
+    A Milne-Eddington atmosphere has its own level, S0 + mu S1: infer `continuum` only where that one is held fixed.
+
+    Args:
+        wavelength: `(n_wavelength,)` in angstrom.
+        reference: where the slope leaves the level as it is [angstrom]; by default the mean wavelength.
+
+    Raises:
+        ValueError: wavelengths or a reference that are not finite.
+    """
+
+    distance: np.ndarray
+    reference: float
+
+    def __init__(self, wavelength: ArrayLike, reference: float | None = None) -> None:
+        wavelength = np.asarray(wavelength, np.float64)
+        if wavelength.ndim != 1 or not wavelength.size or not np.all(np.isfinite(wavelength)):
+            raise ValueError(
+                f"`wavelength` must be a finite array (n_wavelength,) in angstrom; found the shape {wavelength.shape}"
+            )
+        self.reference = float(wavelength.mean() if reference is None else reference)
+        if not np.isfinite(self.reference):
+            raise ValueError(f"`reference` must be a wavelength in angstrom; found {reference}")
+        self.distance = wavelength - self.reference
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"continuum": "", "continuum_slope": "Angstrom-1"}
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        """`(..., n_wavelength)` from `(..., n_wavelength)`; reads `continuum` and perhaps `continuum_slope`."""
+        if prediction.shape[-1] != len(self.distance):
+            raise ValueError(
+                f"the continuum was built for {len(self.distance)} wavelengths but the prediction has "
+                f"{prediction.shape[-1]}: give it the observed wavelengths"
+            )
+        level = jnp.asarray(_read(parameters, "continuum"), prediction.dtype)
+        slope = jnp.asarray(parameters.get("continuum_slope", 0.0), prediction.dtype)
+        tilt = level * (1 + slope * jnp.asarray(self.distance, prediction.dtype))
+        return jnp.broadcast_to(tilt, prediction.shape) * prediction
+
+
+def _read(parameters: Parameters, name: str) -> Array:
+    if name not in parameters:
+        raise KeyError(f"the parameter {name!r} is missing: give it a prior or a value")
+    return parameters[name]
