@@ -36,7 +36,7 @@ class Forward(eqx.Module):
 
     def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """The prediction, and its derivatives by each parameter given: `(*prediction_shape, *parameter_shape)`."""
-        parameters = {name: jnp.asarray(value) for name, value in parameters.items()}
+        parameters = {name: _inexact(value) for name, value in parameters.items()}
         return self(parameters), jax.jacfwd(self)(parameters)
 
     def guess(self, values: Array, valid: Array) -> dict[str, Array]:
@@ -126,23 +126,35 @@ class Sequential(Forward):
         return self.first.canonical(parameters)
 
 
+def _inexact(value: Any) -> Array:
+    """A float array, also of a whole number such as a known `filling_factor = 1`, which JAX would not differentiate."""
+    array = jnp.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
+
+
 def _push_through(
     stage: Stage, parameters: Parameters, value: Array, jacobian: dict[str, Array]
 ) -> tuple[Array, dict[str, Array]]:
     def push(tangent: Array) -> Array:
         return jax.jvp(lambda prediction: stage(parameters, prediction), (value,), (tangent,))[1]
 
-    ndim = value.ndim
-    columns = [column.reshape(*value.shape, -1) for column in jacobian.values()]
-    pushed = jax.vmap(push, in_axes=-1, out_axes=-1)(jnp.concatenate(columns, axis=-1))
-    out, position = {}, 0
-    for (name, column), flat in zip(jacobian.items(), columns, strict=True):
-        part = pushed[..., position : position + flat.shape[-1]]
-        out[name] = part.reshape(*pushed.shape[:ndim], *column.shape[ndim:])
-        position += flat.shape[-1]
-    own = {name: jnp.asarray(parameters[name]) for name in stage.units if name in parameters}
-    if own:
-        direct = jax.jacfwd(lambda subset: stage({**parameters, **subset}, value))(own)
-        for name, column in direct.items():
-            out[name] = out[name] + column if name in out else column
+    push = jax.vmap(push, in_axes=-1, out_axes=-1)
+    # All scalars in one product; each array by itself, so that the compiler drops a known one (a stray-light profile),
+    # whose derivative nobody reads.
+    scalars = [name for name, column in jacobian.items() if column.ndim == value.ndim]
+    pushed = {}
+    if scalars:
+        columns = push(jnp.stack([jacobian[name] for name in scalars], axis=-1))
+        pushed = {name: columns[..., k] for k, name in enumerate(scalars)}
+    out = {}
+    for name, column in jacobian.items():
+        if name not in pushed:
+            columns = push(column.reshape(*value.shape, -1))
+            pushed[name] = columns.reshape(*columns.shape[:-1], *column.shape[value.ndim :])
+        out[name] = pushed[name]
+    for name in stage.units:
+        if name in parameters:
+            own = _inexact(parameters[name])
+            direct = jax.jacfwd(lambda x, name=name: stage({**parameters, name: x}, value))(own)
+            out[name] = out[name] + direct if name in out else direct
     return stage(parameters, value), out

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def _option(default: Any, text: str) -> Any:
+def option(default: Any, text: str) -> Any:
+    """A dataclass field with a default and its help text."""
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
     return dataclasses.field(default=default, metadata={"help": text})
@@ -20,34 +21,32 @@ def _option(default: Any, text: str) -> Any:
 class InvertConfig:
     """Options of `invert`: which lines, which data, which noise, which instrument, how hard to try."""
 
-    lines: tuple[str, ...] = _option((), "lines to invert, e.g. 'Fe I 6302.5'; default: all known ones that are covered")
-    wavelength_range: tuple[float, ...] = _option((), "first and last wavelength to use [angstrom]; default: all")
-    exclude: tuple[tuple[float, float], ...] = _option((), "wavelength ranges to leave out, pairs [angstrom]")
-    telluric: bool = _option(False, "leave out the known telluric lines (observations from the ground)")
-    region: tuple[int, ...] = _option((), "part of the map: x0 x1 y0 y1 in pixels, the ends excluded")
-    continuum: float | None = _option(None, "continuum intensity that becomes 1, in the file's unit; default: measured")
-    sigma: tuple[float, ...] = _option((), "noise of I, Q, U, V (or one number) in units of the continuum; default: measured")
-    weights: tuple[float, ...] = _option((1.0, 1.0, 1.0, 1.0), "weights of I, Q, U, V: sigma is divided by them")
-    model_error: float = _option(
+    lines: tuple[str, ...] = option((), "lines to invert, e.g. 'Fe I 6302.5'; default: all known ones that are covered")
+    wavelength_range: tuple[float, ...] = option((), "first and last wavelength to use [angstrom]; default: all")
+    exclude: tuple[tuple[float, float], ...] = option((), "wavelength ranges to leave out, pairs [angstrom]")
+    telluric: bool = option(False, "leave out the known telluric lines (observations from the ground)")
+    region: tuple[int, ...] = option((), "part of the map: x0 x1 y0 y1 in pixels, the ends excluded")
+    continuum: float | None = option(None, "continuum intensity that becomes 1, in the file's unit; default: measured")
+    sigma: tuple[float, ...] = option((), "noise of I, Q, U, V (or one number) in units of the continuum; default: measured")
+    weights: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0), "weights of I, Q, U, V: sigma is divided by them")
+    model_error: float = option(
         5e-3, "how well the model can describe Stokes I, in units of the continuum; joins sigma in quadrature if measured"
     )
-    wavelength_shift: float | None = _option(
+    wavelength_shift: float | None = option(
         None, "added to the file's wavelengths [angstrom]; default: what brings the mean line cores to rest"
     )
-    cavity_map: str | None = _option(None, "FITS map of the spectrum's shift towards the red [angstrom], for each pixel")
-    psf_fwhm: float | None = _option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
-    psf_file: str | None = _option(None, "table of the spectral profile: offset [milliangstrom], transmission")
-    mu: float = _option(1.0, "cosine of the heliocentric angle")
-    stray_light: bool = _option(False, "infer a filling factor; the rest is the map's mean intensity profile")
-    macroturbulence: bool = _option(False, "infer a macroturbulent velocity")
-    relative_strengths: tuple[float, ...] = _option((), "opacity of each line relative to the first; default: ratio of gf")
-    effective_triplet: bool = _option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
-    fixed: Mapping[str, float] = _option({}, "parameters to hold at a value, e.g. damping: 0.2")
-    bounds: Mapping[str, tuple[float, float]] = _option({}, "lowest and highest value of a parameter")
-    starts: int = _option(4, "starting points to try, at most, for each pixel")
-    max_iterations: int = _option(150, "iterations at most from each starting point")
-    chunk_size: int = _option(0, "pixels fitted and saved together; 0: chosen for the device")
-    seed: int = _option(0, "of the random starting points")
+    psf_fwhm: float | None = option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
+    mu: float = option(1.0, "cosine of the heliocentric angle")
+    stray_light: bool = option(False, "infer a filling factor; the rest is the map's mean intensity profile")
+    macroturbulence: bool = option(False, "infer a macroturbulent velocity")
+    relative_strengths: tuple[float, ...] = option((), "opacity of each line relative to the first; default: ratio of gf")
+    effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
+    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
+    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
+    starts: int = option(4, "starting points to try, at most, for each pixel")
+    max_iterations: int = option(150, "iterations at most from each starting point")
+    chunk_size: int = option(0, "pixels fitted and saved together; 0: chosen for the device")
+    seed: int = option(0, "of the random starting points")
 
     def __post_init__(self) -> None:
         check = [
@@ -60,7 +59,6 @@ class InvertConfig:
             (self.continuum is None or self.continuum > 0, "continuum", "a number above 0"),
             (self.model_error >= 0, "model_error", "a number that is not negative"),
             (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
-            (self.psf_fwhm is None or self.psf_file is None, "psf_fwhm", "not both a width and a psf_file"),
             (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
             (self.starts >= 1, "starts", "1 or more"),
             (self.max_iterations >= 1, "max_iterations", "1 or more"),

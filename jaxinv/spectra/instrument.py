@@ -1,7 +1,7 @@
 """What an instrument does to a spectrum: its spectral point spread function, and macroturbulence, which acts like one.
 
 Both read a spectrum between its samples with a natural cubic spline and integrate that spline, so neither asks for
-equal steps. Outside its wavelengths a spectrum keeps its edge value. `psf` and `macroturbulence` commute:
+equal steps. Outside its wavelengths a spectrum keeps its edge value.
 
     psf = SpectralPSF.gaussian(wavelength, fwhm=0.025)
     model = MilneEddington(lines, psf.model_wavelength) >> psf >> Macroturbulence(wavelength)
@@ -10,18 +10,13 @@ equal steps. Outside its wavelengths a spectrum keeps its edge value. `psf` and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
 from jaxinv.forward import Parameters, Stage
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 SPEED_OF_LIGHT = 299792.458
 """[km/s]"""
@@ -50,17 +45,17 @@ class SpectralPSF(Stage):
 
     **The model's wavelengths** contain the observed ones, subdivide their steps to at most `spacing`, and go on beyond
     the ends and into gaps as far as P reaches, from one FWHM on with growing steps. What that costs and brings, as
-    the largest error of a Milne-Eddington spectrum (6301 + 6302, FACTS of random sunspots: field 50-3000 G, Doppler
-    width 25-50 milliangstrom), relative to the continuum, against a 1 milliangstrom grid; median and worst of 64:
+    the largest error in a Milne-Eddington spectrum (6301 + 6302, fields of 50-3000 G, Doppler widths of 25-50
+    milliangstrom) relative to the continuum, against steps of 1 milliangstrom; median and worst of 64 spectra
+    (`pytest -rP tests/spectra/test_instrument.py -k docstring`):
 
-    | observed grid and P | `spacing` | model wavelengths | median | worst |
+    | observed, and P | `spacing` | model wavelengths | median | worst |
     |---|---|---|---|---|
-    | Hinode/SP, 112 x 21.5, its table | step | 118 | 9e-5 | 2e-3 |
-    | | **step / 2 (default)** | 231 | 4e-6 | 7e-5 |
-    | | step / 3 | 348 | 8e-7 | 1e-5 |
-    | CRISP, 30 in two windows, its table | **default** | 131 | 8e-7 | 6e-6 |
-
-    A Doppler width of 15 milliangstrom (colder than any iron line) has 40e-6 and 6e-4 in the second row.
+    | Hinode/SP, 112 every 21.5 milliangstrom; its table | the step | 118 | 5e-5 | 1e-3 |
+    | | default: half of it | 233 | 2e-6 | 7e-5 |
+    | | a third of it | 348 | 4e-7 | 1e-5 |
+    | CRISP, 30 in two windows; its table | default | 131 | 9e-7 | 1e-5 |
+    | the first, Doppler widths of 15 milliangstrom | default | 233 | WWW | VVV |
 
     Attributes:
         wavelength: `(n_observed,)` in angstrom.
@@ -98,9 +93,8 @@ class SpectralPSF(Stage):
         if spacing is not None and not (np.isfinite(spacing) and spacing > 0):
             raise ValueError(f"`spacing` must be positive, in angstrom; found {spacing}")
         weight = weight / weight.sum()
-        core = np.abs(offset - offset[weight.argmax()]) <= fwhm
         self.fwhm = float(fwhm)
-        self.shift = float(np.average(offset[core], weights=weight[core]))
+        self.shift = _centroid(offset, weight, fwhm)
         if model_wavelength is None:
             step = _SPACING * float(self.wavelength.mean()) if spacing is None else spacing
             grid = _model_grid(self.wavelength, step, core=self.fwhm, reach=float(np.abs(offset).max()))
@@ -172,37 +166,36 @@ class SpectralPSF(Stage):
         """
         from scipy.interpolate import CubicSpline
 
-        offset, transmission = np.asarray(offset, np.float64), np.asarray(transmission, np.float64)
-        if offset.ndim != 1 or offset.shape != transmission.shape or len(offset) < 5:
+        x, y = np.asarray(offset, np.float64), np.asarray(transmission, np.float64)
+        if x.ndim != 1 or x.shape != y.shape or len(x) < 5:
             raise ValueError(
                 "a tabulated PSF needs `offset` and `transmission` with the same shape (n,), n >= 5; "
-                f"found {offset.shape} and {transmission.shape}"
+                f"found {x.shape} and {y.shape}"
             )
-        if not (np.all(np.isfinite(offset)) and np.all(np.isfinite(transmission))):
+        if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
             raise ValueError("a tabulated PSF must be finite: remove the rows with NaN or infinity from the table")
-        order = np.argsort(offset)
-        offset, transmission = offset[order], transmission[order]
-        if np.any(np.diff(offset) <= 0):
-            twice = offset[:-1][np.diff(offset) <= 0][0]
+        order = np.argsort(x)
+        x, y = x[order], y[order]
+        if np.any(np.diff(x) <= 0):
+            twice = x[:-1][np.diff(x) <= 0][0]
             raise ValueError(f"the offset {twice:g} angstrom occurs twice in the tabulated PSF: keep one row of each")
-        profile = CubicSpline(offset, transmission, bc_type="natural")
-        fine = np.linspace(offset[0], offset[-1], 20 * len(offset))
-        values = profile(fine)
+        profile = CubicSpline(x, y, bc_type="natural")
+        fine = np.linspace(x[0], x[-1], 20 * len(x))
+        values = np.asarray(profile(fine))
         peak = int(values.argmax())
         left = np.flatnonzero(values[:peak] < values[peak] / 2)
         right = np.flatnonzero(values[peak:] < values[peak] / 2)
         if values[peak] <= 0 or not (len(left) and len(right)):
             raise ValueError(
-                f"the tabulated PSF does not fall to half of its peak (at {fine[peak]:g} angstrom) on both sides within "
-                f"its offsets, {offset[0]:g} to {offset[-1]:g} angstrom: give a table that contains the peak"
+                f"the tabulated PSF does not fall to half of its peak (at {fine[peak]:g} angstrom) on both sides "
+                f"within its offsets, {x[0]:g} to {x[-1]:g} angstrom: give a table that contains the peak"
             )
         fwhm = float(fine[peak + right[0]] - fine[left[-1]])
-        offset = np.linspace(offset[0], offset[-1], int(np.ceil(16 * np.ptp(offset) / fwhm)) + 1)
-        weight = profile(offset)
+        points = np.linspace(x[0], x[-1], int(np.ceil(16 * np.ptp(x) / fwhm)) + 1)
+        weight = np.asarray(profile(points))
         if centre:
-            core = np.abs(offset - fine[peak]) <= fwhm
-            offset = offset - np.average(offset[core], weights=weight[core])
-        return cls(wavelength, offset, weight, fwhm, spacing=spacing, model_wavelength=model_wavelength)
+            points = points - _centroid(points, weight, fwhm)
+        return cls(wavelength, points, weight, fwhm, spacing=spacing, model_wavelength=model_wavelength)
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """Spectra at the observed wavelengths, `(..., n_observed)`, from those at the model's, `(..., n_model)`."""
@@ -210,7 +203,7 @@ class SpectralPSF(Stage):
         return jnp.matmul(prediction, jnp.asarray(self.matrix, prediction.dtype), precision="highest")
 
     def undo(self, values: Array, valid: Array) -> tuple[Array, Array]:
-        """Data interpolated to the model's wavelengths, not sharpened; nothing is valid in gaps and beyond the ends."""
+        """Data interpolated to the model's wavelengths, not sharpened; in gaps and beyond the ends nothing is valid."""
         upsampling = jnp.asarray(self.upsampling, values.dtype)
         missing = jnp.matmul(1 - valid.astype(values.dtype), upsampling, precision="highest")
         covered = jnp.broadcast_to(jnp.asarray(self.covered), missing.shape)
@@ -220,9 +213,9 @@ class SpectralPSF(Stage):
 class Macroturbulence(Stage):
     """Unresolved motions along the line of sight: spectra smeared with a Gaussian in velocity.
 
-    Reads `macroturbulence` [km/s], the **standard deviation** s of the velocities, I_obs(x) = integral of I(x - u)
-    exp(-u^2 / 2 s^2) / (sqrt(2 pi) s) du, as in SIR (Bellot Rubio 2003, Inversion of Stokes profiles with SIR, sect. 1.2)
-    and MILOS. Codes that write exp(-u^2 / v^2) quote v = sqrt(2) s; the FWHM is 2.355 s.
+    Reads `macroturbulence` [km/s], the **standard deviation** s of the velocities: I_obs(x) = integral of I(x - u)
+    exp(-u^2 / 2 s^2) / (sqrt(2 pi) s) du, as in SIR (Bellot Rubio 2003, Inversion of Stokes profiles with SIR, sect.
+    1.2) and MILOS. NICOLE and others write exp(-u^2 / v^2) and quote v = sqrt(2) s; the FWHM is 2.355 s.
 
     Smearing with a Gaussian is diffusion for the time s^2 / 2, exp(s^2/2 d^2/dx^2), with x = c ln(wavelength). The
     eigenfunctions of d^2/dx^2 are found once, by Galerkin's method in the natural cubic splines of the grid; then each
@@ -288,6 +281,12 @@ def _increasing(name: str, wavelength: ArrayLike) -> np.ndarray:
     return wavelength
 
 
+def _centroid(offset: np.ndarray, weight: np.ndarray, fwhm: float) -> float:
+    """Of the core only: the noise in the wings of a measured profile would dominate a centroid of all of it."""
+    core = np.abs(offset - offset[weight.argmax()]) <= fwhm
+    return float(np.average(offset[core], weights=weight[core]))
+
+
 def _check_length(stage: str, prediction: Array, expected: int, where: str) -> None:
     if prediction.shape[-1] != expected:
         raise ValueError(
@@ -324,6 +323,8 @@ def _integrated_spline(nodes: np.ndarray, points: np.ndarray, weight: np.ndarray
     from scipy.interpolate import CubicSpline
 
     n = len(nodes)
+    if n < 2:
+        return np.full((len(points), n), weight.sum())
     points = np.clip(points, nodes[0], nodes[-1])
     left = np.clip(np.searchsorted(nodes, points, side="right") - 1, 0, n - 2)
     step = np.diff(nodes)[left]
@@ -341,7 +342,7 @@ def _integrated_spline(nodes: np.ndarray, points: np.ndarray, weight: np.ndarray
 
 
 def _linear_interpolation(wavelength: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`(n_wavelength, n_points)` weights, and `(n_points,)` whether neighbouring samples enclose a point: no gap, no end."""
+    """`(n_wavelength, n_points)` weights; and whether neighbouring samples enclose a point: it is in no gap or end."""
     matrix = np.stack([np.interp(points, wavelength, row) for row in np.eye(len(wavelength))])
     if len(wavelength) < 2:
         return matrix, points == wavelength[0]
@@ -358,7 +359,7 @@ def _growing_steps(first: float) -> np.ndarray:
 
 
 def _diffusion(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues (<= 0) and eigenvectors of d^2/dx^2 with closed ends, and the mass matrix in which they are orthonormal.
+    """Eigenvalues (<= 0) and eigenvectors of d^2/dx^2 with closed ends; the mass matrix that makes them orthonormal.
 
     Galerkin's method: integral of f' g' and of f g for all pairs of the grid's natural cubic splines, by Gauss-Legendre
     quadrature with 4 points in each interval, which is exact for them.

@@ -1,65 +1,74 @@
-"""What else is in a resolution element and in its calibration: stray light beside the atmosphere, the continuum's level."""
+"""What else is in a resolution element and its calibration: stray light beside an atmosphere, the continuum's level."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
 from jaxinv.forward import Parameters, Stage
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 class StrayLight(Stage):
     """A magnetic atmosphere that fills a part of the resolution element: I_obs = f I + (1 - f) I_stray.
 
     Reads `filling_factor`, f in [0, 1] (1: no stray light; other codes infer alpha = 1 - f), and, where `profile` is
-    left out, `stray_light`: the profile of this pixel (of its neighbours, say), to be given as a fixed parameter.
+    left out, `stray_light`: a profile for each pixel (of its neighbours, say), to be given as a fixed parameter.
 
     It comes after the instrument: the profile is one that was observed, in the units of the prediction, at the observed
     wavelengths. Orozco Suarez et al. (2007, ApJ 670, L61) average it over the pixels around.
 
     Args:
         profile: `(n_wavelength,)`, Stokes I of unpolarized stray light, or `(4, n_wavelength)`; one for all pixels.
+        shape: in place of `profile`, the shape of the parameter `stray_light`: one of these two.
 
     Raises:
-        ValueError: a profile that is not finite, or not of one of these shapes.
+        ValueError: not one of `profile` and `shape`, another shape, or a profile that is not finite.
     """
 
     profile: np.ndarray | None
+    shape: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, profile: ArrayLike | None = None) -> None:
+    def __init__(self, profile: ArrayLike | None = None, *, shape: Sequence[int] | None = None) -> None:
+        if (profile is None) == (shape is None):
+            raise ValueError(
+                "stray light needs either `profile`, one for all pixels, or `shape`, that of the parameter "
+                f"`stray_light` of each pixel; found {'neither' if profile is None else 'both'}"
+            )
         self.profile = None if profile is None else np.array(profile, np.float64)
-        if self.profile is not None:
-            if self.profile.ndim not in (1, 2) or self.profile.ndim == 2 and len(self.profile) != 4:
-                raise ValueError(
-                    "the stray-light profile must have the shape (n_wavelength,) or (4, n_wavelength); "
-                    f"found {self.profile.shape}"
-                )
-            if not np.all(np.isfinite(self.profile)):
-                raise ValueError("the stray-light profile must be finite: average only valid pixels for it")
+        self.shape = tuple(shape or ()) if self.profile is None else self.profile.shape
+        if len(self.shape) not in (1, 2) or (len(self.shape) == 2 and self.shape[0] != 4):
+            raise ValueError(
+                f"the stray-light profile must have the shape (n_wavelength,) or (4, n_wavelength); found {self.shape}"
+            )
+        if self.profile is not None and not np.isfinite(self.profile).all():
+            raise ValueError("the stray-light profile must be finite: average only valid pixels for it")
 
     @property
     def units(self) -> dict[str, str]:
         own = {} if self.profile is not None else {"stray_light": ""}
         return {"filling_factor": ""} | own
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"stray_light": self.shape} if self.profile is None else {}
+
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """`(4, n_wavelength)` from `(4, n_wavelength)`; reads `filling_factor` and perhaps `stray_light`."""
         filling_factor = jnp.asarray(_read(parameters, "filling_factor"), prediction.dtype)
         profile = _read(parameters, "stray_light") if self.profile is None else self.profile
         profile = jnp.asarray(profile, prediction.dtype)
-        if profile.shape == prediction.shape[-1:] and prediction.ndim == 2:
-            profile = jnp.zeros_like(prediction).at[0].set(profile)
-        if profile.shape != prediction.shape:
+        if profile.shape not in (prediction.shape, prediction.shape[-1:]):
             raise ValueError(
                 f"the stray-light profile has the shape {profile.shape} but the prediction {prediction.shape}: "
                 "give the profile at the same wavelengths"
             )
+        if profile.ndim < prediction.ndim:
+            profile = jnp.zeros_like(prediction).at[0].set(profile)
         return filling_factor * prediction + (1 - filling_factor) * profile
 
 

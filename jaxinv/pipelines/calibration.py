@@ -1,0 +1,123 @@
+"""What an observation tells about itself before it is inverted: continuum, noise, and where its wavelengths are off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxinv.observation import StokesCube
+from jaxinv.spectra.lines import Line
+
+TELLURIC = ((6301.90, 6302.10), (6302.66, 6302.87))
+"""O2 lines at 6302.000 and 6302.764 angstrom (Pierce & Breckinridge 1973, The Kitt Peak Table of Photographic Solar
+Spectrum Wavelengths), +-0.1 angstrom about each."""
+
+_SAMPLE = 4096
+"""Pixels that are looked at: enough for a noise level to 1 %."""
+
+_CORE = 8e-6
+"""Half width of the part of a line core that a parabola describes, relative to the wavelength: 0.05 angstrom at 6302."""
+
+_REACH = 8e-5
+"""How far from the laboratory wavelength a core is looked for, relative to it: 0.5 angstrom at 6302, 24 km/s."""
+
+
+class Calibration(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        continuum: intensity, in the cube's unit, that the map's continuum has on average.
+        sigma: `(4,)` noise of Stokes I, Q, U, V in units of the continuum.
+        shift: of each line's mean core from the laboratory wavelength [angstrom]; NaN where no core was found.
+        profile: `(n_wavelength,)` mean intensity in units of the continuum.
+    """
+
+    continuum: float
+    sigma: np.ndarray
+    shift: np.ndarray
+    profile: np.ndarray
+
+
+def sample_pixels(cube: StokesCube) -> np.ndarray:
+    """Spectra from rows all over the map, `(n, 4, n_wavelength)`; pixels that are not finite or not bright left out."""
+    ny, nx = cube.map_shape
+    rows = np.unique(np.linspace(0, ny - 1, max(1, min(ny, -(-_SAMPLE // nx)))).round().astype(int))
+    spectra = np.concatenate([cube.pixels(row * nx, (row + 1) * nx) for row in rows])
+    spectra = spectra[:: max(1, len(spectra) // _SAMPLE)]
+    intensity = spectra[:, 0]
+    good = np.isfinite(spectra).any(axis=(1, 2)) & (np.nan_to_num(np.nanmax(intensity, axis=1, initial=0)) > 0)
+    if not good.any():
+        found = "all are NaN" if not np.isfinite(spectra).any() else "Stokes I is zero or negative everywhere"
+        raise ValueError(f"no pixel of the map has a usable spectrum: {found}; check the file and its Stokes axis")
+    return spectra[good]
+
+
+def calibrate(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continuum: float | None = None) -> Calibration:
+    """Measure continuum, noise and wavelength shift on a sample of the map.
+
+    Args:
+        cube: the observation.
+        lines: whose cores calibrate the wavelengths.
+        used: `(n_wavelength,)`, `False` for samples to leave out.
+        continuum: intensity that is to count as 1, in the cube's unit; measured when `None`.
+    """
+    spectra = sample_pixels(cube)[..., used]
+    wavelength = cube.wavelength[used]
+    with np.errstate(invalid="ignore"):
+        mean = np.nanmean(spectra[:, 0], axis=0)
+    flat = continuum_samples(wavelength, mean, lines)
+    if continuum is None:
+        continuum = float(np.nanmedian(np.nanmean(spectra[:, 0][:, flat], axis=1)))
+    if not continuum > 0:
+        raise ValueError(f"the continuum intensity is {continuum:g}, not above 0: check Stokes I, or give `continuum`")
+    spectra = spectra / continuum
+    sigma = np.array([_noise(spectra[:, k], flat) for k in range(4)])
+    polarization = np.nanmax(np.abs(spectra[:, 1:]), axis=(1, 2))
+    quiet = spectra[polarization <= np.nanmedian(polarization), 0]
+    profile = np.nanmean(quiet, axis=0)
+    shift = np.array([line_core(wavelength, profile, line.wavelength) - line.wavelength for line in lines])
+    return Calibration(continuum, sigma, shift, np.nanmean(spectra[:, 0], axis=0))
+
+
+def continuum_samples(wavelength: np.ndarray, profile: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+    """Indices of the samples that look like continuum: bright, and away from the lines; at least one."""
+    distance = np.min([np.abs(wavelength / line.wavelength - 1) for line in lines], axis=0)
+    bright = profile > 0.97 * np.nanmax(profile)
+    chosen = np.flatnonzero(bright & (distance > 5e-5))
+    return chosen if len(chosen) else np.array([int(np.nanargmax(profile))])
+
+
+def line_core(wavelength: np.ndarray, profile: np.ndarray, centre: float) -> float:
+    """The wavelength of an absorption line's core by a parabola through its deepest samples; NaN where there is none."""
+    near = np.flatnonzero((np.abs(wavelength - centre) < _REACH * centre) & np.isfinite(profile))
+    if len(near) < 3:
+        return np.nan
+    deepest = near[np.argmin(profile[near])]
+    if deepest in (near[0], near[-1]):
+        return np.nan
+    core = near[np.abs(wavelength[near] - wavelength[deepest]) < _CORE * centre]
+    if len(core) < 5:
+        core = np.sort(near[np.argsort(np.abs(wavelength[near] - wavelength[deepest]))[:5]])
+    offset = wavelength[core] - wavelength[deepest]
+    curvature, slope, _ = np.polyfit(offset, profile[core], 2)
+    if not curvature > 0:
+        return np.nan
+    return float(wavelength[deepest] + np.clip(-slope / (2 * curvature), offset[0], offset[-1]))
+
+
+def _noise(spectra: np.ndarray, flat: np.ndarray) -> float:
+    """Standard deviation of independent noise in `(n_pixel, n_wavelength)` at the samples `flat`, robust.
+
+    From second differences of neighbouring samples, which a continuum's slope or a weak blend hardly touches, less
+    what all pixels share; where there are no three neighbours, from the scatter between pixels.
+    """
+    middle = flat[np.isin(flat - 1, flat) & np.isin(flat + 1, flat)]
+    if len(middle):
+        deviation = (spectra[:, middle - 1] - 2 * spectra[:, middle] + spectra[:, middle + 1]) / np.sqrt(6)
+    else:
+        deviation = spectra[:, flat]
+    if len(deviation) > 10:
+        deviation = deviation - np.nanmedian(deviation, axis=0)
+    return float(1.4826 * np.nanmedian(np.abs(deviation)))

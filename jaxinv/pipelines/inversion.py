@@ -1,0 +1,373 @@
+"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: calibrate, fit chunk by chunk, save, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from tqdm import tqdm
+
+from jaxinv.forward import Forward
+from jaxinv.noise import Gaussian
+from jaxinv.observation import StokesCube
+from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.pipelines.calibration import TELLURIC, Calibration, calibrate
+from jaxinv.pipelines.config import InvertConfig
+from jaxinv.problem import Problem
+from jaxinv.solution import Solution, SolutionMap
+from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
+from jaxinv.spectra.lines import LINES, Line, find_lines
+from jaxinv.spectra.milne_eddington import SPEED_OF_LIGHT, MilneEddington, milne_eddington_prior
+from jaxinv.spectra.scene import StrayLight
+
+Chunks = MutableMapping[int, dict[str, np.ndarray]]
+"""Where finished chunks are kept: a dict in memory, or a store on disk from which a later run resumes."""
+
+
+class Preparation(NamedTuple):
+    """An inversion ready to run.
+
+    Attributes:
+        cube: the observation, or the part of it that `region` names.
+        problem: forward model, noise and prior, in units of the continuum.
+        lines: the lines of the forward model.
+        used: `(n_wavelength,)`, the samples that take part.
+        shift: what was added to the file's wavelengths [angstrom].
+        calibration: what was measured.
+        sigma: `(4,)` noise in units of the continuum, weights included.
+    """
+
+    cube: StokesCube
+    problem: Problem
+    lines: tuple[Line, ...]
+    used: np.ndarray
+    shift: float
+    calibration: Calibration
+    sigma: np.ndarray
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """`(n_used,)` calibrated wavelengths of the samples that take part [angstrom]."""
+        return self.cube.wavelength[self.used] + self.shift
+
+    def spectra(self, start: int, stop: int) -> np.ndarray:
+        """Pixels `start` to `stop` in units of the continuum, `(n, 4, n_used)`, NaN where a sample is missing."""
+        values = self.cube.pixels(start, stop)[..., self.used] / np.float32(self.calibration.continuum)
+        if self.cube.mask is not None:
+            mask = np.broadcast_to(self.cube.mask, self.cube.values.shape)
+            nx = self.cube.map_shape[1]
+            y, x = np.divmod(np.arange(start, stop), nx)
+            values = np.where(mask[y, x][..., self.used], values, np.nan)
+        brightest = np.max(np.nan_to_num(values[:, 0], nan=-np.inf), axis=-1, initial=-np.inf)
+        values[~(brightest > 0)] = np.nan  # a dead pixel
+        return values
+
+
+def prepare(
+    cube: StokesCube, config: InvertConfig | None = None, *, psf: tuple[np.ndarray, np.ndarray] | None = None
+) -> Preparation:
+    """Choose lines and samples, measure continuum, noise and wavelength shift, and state the problem.
+
+    Args:
+        cube: the observation.
+        config: the options; the defaults where `None`.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+
+    Raises:
+        ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
+    """
+    config = config or InvertConfig()
+    cube = _cut(cube, config.region)
+    used = _used(cube.wavelength, config)
+    lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
+    _check_cover(lines, cube.wavelength[used])
+    calibration = calibrate(cube, lines, used, config.continuum)
+    shift = _shift(calibration, lines, config)
+    wavelength = cube.wavelength[used] + shift
+    sigma = _sigma(calibration, config)
+    forward, extra = _forward(config, lines, wavelength, calibration, psf)
+    prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
+    prior |= {name: dist.Uniform(low, high) for name, (low, high) in config.bounds.items()}
+    prior |= dict(config.fixed)
+    problem = Problem(forward, Gaussian(sigma[:, None]), prior)
+    return Preparation(cube, problem, lines, used, shift, calibration, sigma)
+
+
+def invert(
+    cube: StokesCube,
+    config: InvertConfig | None = None,
+    *,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+    wavelength_offset: np.ndarray | None = None,
+    chunks: Chunks | None = None,
+    progress: bool = True,
+) -> SolutionMap:
+    """Maps of the magnetic field, the velocity and the line parameters, with errors, from a Stokes cube.
+
+    Args:
+        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`.
+        config: the options; the defaults where `None`.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+        wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
+        chunks: keeps every finished chunk; chunks that it holds already are not fitted again.
+        progress: show a bar with the rate and the time left.
+
+    Returns:
+        Maps with the input's world coordinates; a pixel that fails is flagged in `status`.
+
+    Raises:
+        ValueError, UnknownLineError: as `prepare`; before anything is compiled.
+    """
+    config = config or InvertConfig()
+    if wavelength_offset is not None:
+        wavelength_offset = _matching(wavelength_offset, cube, config.region)
+    ready = prepare(cube, config, psf=psf)
+    chunks = {} if chunks is None else chunks
+    n_pixels = ready.cube.n_pixels
+    size = min(config.chunk_size or _chunk_size(), n_pixels)
+    settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    with tqdm(total=n_pixels, unit="px", disable=not progress, dynamic_ncols=True, desc="inverting") as bar:
+        for index, start in enumerate(range(0, n_pixels, size)):
+            stop = min(start + size, n_pixels)
+            if index not in chunks:
+                fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
+                chunks[index] = _arrays(_fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
+            bar.update(stop - start)
+    solution = _joined(ready.problem, chunks, ready.cube.map_shape)
+    units = ready.problem.forward.units
+    return SolutionMap(
+        solution,
+        units={name: units[name] for name in solution.parameters},
+        header=ready.cube.header,
+        provenance=_provenance(ready, config),
+    )
+
+
+def fitted_profiles(
+    ready: Preparation, maps: SolutionMap, pixels: list[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observed and fitted spectra of chosen pixels, `(n, 4, n_used)` each, in units of the continuum.
+
+    Args:
+        ready: what `prepare` returned for the same cube and options.
+        maps: what `invert` returned.
+        pixels: `(y, x)` of each.
+    """
+    nx = ready.cube.map_shape[1]
+    observed = np.concatenate([ready.spectra(y * nx + x, y * nx + x + 1) for y, x in pixels])
+    y, x = np.array(pixels).T
+    parameters = {name: jnp.asarray(values[y, x]) for name, values in maps.parameters.items()}
+    return observed, np.asarray(jax.vmap(ready.problem.forward)(parameters))
+
+
+def _cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
+    if not region:
+        return cube
+    x0, x1, y0, y1 = region
+    ny, nx = cube.map_shape
+    if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
+        raise ValueError(f"the region x {x0}:{x1}, y {y0}:{y1} does not lie in the map, which has x 0:{nx}, y 0:{ny}")
+    mask = cube.mask
+    if mask is not None:
+        mask = np.broadcast_to(mask, cube.values.shape)[y0:y1, x0:x1]
+    header = dict(cube.header)
+    for axis, start in ((1, x0), (2, y0)):
+        if f"CRPIX{axis}" in header:
+            header[f"CRPIX{axis}"] = header[f"CRPIX{axis}"] - start
+    # Through a slice of rows, which is all that a lazy array offers.
+    values = np.asarray(cube.values[y0:y1])[:, x0:x1]
+    return dataclasses.replace(cube, values=values, mask=mask, header=header)
+
+
+def _matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
+    offset = np.asarray(offset, np.float32)
+    if offset.shape != cube.map_shape:
+        raise ValueError(f"the wavelength offsets have the shape {offset.shape}; the map has {cube.map_shape} (y, x)")
+    if region:
+        offset = offset[region[2] : region[3], region[0] : region[1]]
+    return offset.ravel()
+
+
+def _used(wavelength: np.ndarray, config: InvertConfig) -> np.ndarray:
+    low, high = config.wavelength_range or (-np.inf, np.inf)
+    used = (wavelength >= low) & (wavelength <= high)
+    for start, end in (*config.exclude, *(TELLURIC if config.telluric else ())):
+        used &= ~((wavelength >= start) & (wavelength <= end))
+    if used.sum() < 3:
+        raise ValueError(
+            f"the wavelength range and exclusions leave {used.sum()} of {len(wavelength)} samples, which run from "
+            f"{wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom: widen the range"
+        )
+    return used
+
+
+def _covered(wavelength: np.ndarray) -> tuple[Line, ...]:
+    lines = tuple(
+        line
+        for line in LINES
+        if line.wavelength * 2e-5 < min(line.wavelength - wavelength[0], wavelength[-1] - line.wavelength)
+        and np.min(np.abs(wavelength - line.wavelength)) < 5e-5 * line.wavelength
+    )
+    if not lines:
+        raise ValueError(
+            f"no known line lies between {wavelength[0]:.3f} and {wavelength[-1]:.3f} angstrom: name the lines "
+            "(`jaxinv lines` lists them), or check the unit of the wavelengths"
+        )
+    return lines
+
+
+def _check_cover(lines: tuple[Line, ...], wavelength: np.ndarray) -> None:
+    for line in lines:
+        if np.min(np.abs(wavelength - line.wavelength)) > 1e-4 * line.wavelength:
+            raise ValueError(
+                f"the data run from {wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom and do not cover "
+                f"{line.name} at {line.wavelength:.3f}: choose other lines, or check the unit of the wavelengths"
+            )
+
+
+def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConfig) -> float:
+    if config.wavelength_shift is not None:
+        return config.wavelength_shift
+    found = np.isfinite(calibration.shift)
+    if not found.any():
+        warnings.warn("no line core was found to calibrate the wavelengths: they are used as they are", stacklevel=3)
+        return 0.0
+    centres = np.array([line.wavelength for line in lines])
+    apart = np.ptp(calibration.shift[found] / centres[found]) * SPEED_OF_LIGHT
+    if apart > 2.0:
+        warnings.warn(
+            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity: check the wavelengths' step, "
+            "the lines and their order",
+            stacklevel=3,
+        )
+    return -float(np.mean(calibration.shift[found]))
+
+
+def _sigma(calibration: Calibration, config: InvertConfig) -> np.ndarray:
+    if config.sigma:
+        sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
+    else:
+        sigma = calibration.sigma.copy()
+        sigma[0] = np.hypot(sigma[0], config.model_error)
+        if not np.all(sigma > 0):
+            raise ValueError(
+                f"the noise measured in the continuum is {calibration.sigma}, not above 0 in every Stokes parameter: "
+                "give `sigma`"
+            )
+    with np.errstate(divide="ignore"):
+        return sigma / np.array(config.weights)
+
+
+def _forward(
+    config: InvertConfig,
+    lines: tuple[Line, ...],
+    wavelength: np.ndarray,
+    calibration: Calibration,
+    psf: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[Forward, dict[str, Any]]:
+    """The atmosphere, then what happens to its light, and the prior of what that adds."""
+    stage, grid, extra = None, wavelength, {}
+    if psf is not None:
+        stage = SpectralPSF.tabulated(wavelength, *psf)
+    elif config.psf_fwhm is not None:
+        stage = SpectralPSF.gaussian(wavelength, config.psf_fwhm)
+    if stage is not None:
+        grid = np.asarray(stage.model_wavelength)
+    forward: Forward = MilneEddington(
+        lines,
+        grid,
+        mu=config.mu,
+        relative_strengths=config.relative_strengths or None,
+        effective_triplet=config.effective_triplet,
+    )
+    if config.macroturbulence:
+        forward = forward >> Macroturbulence(grid)
+        extra["macroturbulence"] = dist.Uniform(0.0, 5.0)
+    if stage is not None:
+        forward = forward >> stage
+    if config.stray_light:
+        forward = forward >> StrayLight(calibration.profile)
+        extra["filling_factor"] = dist.Uniform(0.0, 1.0)
+    return forward, extra
+
+
+def _chunk_size() -> int:
+    return 4096 * len(jax.devices()) if jax.default_backend() == "cpu" else 65536 * len(jax.devices())
+
+
+def _fit_chunk(
+    ready: Preparation, start: int, stop: int, size: int, fixed: Mapping[str, np.ndarray], settings: Any, seed: int
+) -> Solution:
+    """Fit some pixels; a short last chunk is padded, so that every chunk runs the same compiled program."""
+    spectra = ready.spectra(start, stop)
+    n = stop - start
+    padding = ((0, size - n),)
+    spectra = np.pad(spectra, (*padding, (0, 0), (0, 0)), constant_values=np.nan)
+    fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
+    solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=start)
+    return _each(solution, lambda array: array[:n])
+
+
+def _each(solution: Solution, change: Any) -> Solution:
+    fields = {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
+    labels = fields.pop("labels")
+    return Solution(labels=labels, **jax.tree.map(change, fields))
+
+
+def _arrays(solution: Solution) -> dict[str, np.ndarray]:
+    """A solution as flat named arrays, for a store."""
+    return {
+        **{f"parameters/{name}": value for name, value in solution.parameters.items()},
+        **{f"standard_error/{name}": value for name, value in solution.standard_error.items()},
+        **{name: getattr(solution, name) for name in ("covariance", "chi2", "iterations", "starts", "status")},
+    }
+
+
+def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> Solution:
+    arrays: dict[str, np.ndarray] = {}
+    position = 0
+    for index in range(len(chunks)):
+        chunk = chunks[index]
+        for name, part in chunk.items():
+            if name not in arrays:
+                arrays[name] = np.empty((map_shape[0] * map_shape[1], *part.shape[1:]), part.dtype)
+            arrays[name][position : position + len(part)] = part
+        position += len(chunk["chi2"])
+    arrays = {name: value.reshape(*map_shape, *value.shape[1:]) for name, value in arrays.items()}
+
+    def named(group: str) -> dict[str, np.ndarray]:
+        return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
+
+    return Solution(
+        parameters=named("parameters"),
+        standard_error=named("standard_error"),
+        covariance=arrays["covariance"],
+        labels=problem.names,
+        chi2=arrays["chi2"],
+        iterations=arrays["iterations"],
+        starts=arrays["starts"],
+        status=arrays["status"],
+    )
+
+
+def _provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
+    from jaxinv import __version__
+
+    calibration, lines = ready.calibration, ready.lines
+    velocity = calibration.shift / np.array([line.wavelength for line in lines]) * SPEED_OF_LIGHT
+    return {
+        "version": __version__,
+        "lines": ", ".join(line.name for line in lines),
+        "continuum": f"{calibration.continuum:.6g} {ready.cube.unit}".strip(),
+        "sigma": " ".join(f"{value:.3g}" for value in ready.sigma),
+        "sigma_measured": " ".join(f"{value:.3g}" for value in calibration.sigma),
+        "wavelength_shift": f"{ready.shift:.5f} Angstrom",
+        "line_core_velocity": " ".join(f"{value:.3f}" for value in velocity) + " km/s before the shift",
+        "config": repr(config),
+    }
