@@ -25,7 +25,7 @@ _SPACING = 2.0e-6
 """Default model spacing relative to the wavelength: 0.6 km/s, 12.6 milliangstrom at 6302 angstrom."""
 
 _GROWTH = 0.3
-"""Away from what is resolved, a step grows by this fraction of the distance; measured: no error below 1e-5 from it."""
+"""Away from what is resolved, a step grows by this fraction of the distance; measured to add at most 2e-5 of the continuum."""
 
 _GAUSSIAN_REACH = 2.0
 """[FWHM], 4.7 standard deviations: 2.5e-6 of a Gaussian lies beyond."""
@@ -55,7 +55,7 @@ class SpectralPSF(Stage):
     | | default: half of it | 233 | 2e-6 | 7e-5 |
     | | a third of it | 348 | 4e-7 | 1e-5 |
     | CRISP, 30 in two windows; its table | default | 131 | 9e-7 | 1e-5 |
-    | the first, Doppler widths of 15 milliangstrom | default | 233 | WWW | VVV |
+    | the first, Doppler widths of 15 milliangstrom | default | 233 | 4e-5 | 4e-4 |
 
     Attributes:
         wavelength: `(n_observed,)` in angstrom.

@@ -1,0 +1,125 @@
+"""How each quantity is shown: its label, unit, colours and range; and how a figure is made and saved."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DEGREES = 180 / np.pi
+
+PALETTE = {"data": "0.25", "fit": "#d55e00", "band": "#56b4e9", "line": "#0072b2"}
+"""Okabe & Ito's colours, which colour-blind readers can tell apart."""
+
+
+class Look(NamedTuple):
+    """How one quantity is drawn.
+
+    Attributes:
+        label: for the colour bar, unit included.
+        colours: name of a colour map.
+        factor: from the stored unit to the one shown.
+        limits: fixed range, or `None`: the 1st to 99th percentile.
+        symmetric: the range is symmetric about 0.
+    """
+
+    label: str
+    colours: str = "viridis"
+    factor: float = 1.0
+    limits: tuple[float, float] | None = None
+    symmetric: bool = False
+
+
+LOOKS = {
+    "field_strength": Look("field strength [G]", "inferno"),
+    "inclination": Look("inclination [deg]", "RdYlBu", DEGREES, (0, 180)),
+    "azimuth": Look("azimuth [deg]", "twilight", DEGREES, (0, 180)),
+    "velocity": Look("velocity [km/s]", "RdBu_r", symmetric=True),
+    "doppler_width": Look("Doppler width [mÅ]", "viridis", 1000.0),
+    "line_strength": Look("line strength", "viridis"),
+    "damping": Look("damping", "viridis"),
+    "source_constant": Look("source constant", "gray"),
+    "source_slope": Look("source slope", "gray"),
+    "macroturbulence": Look("macroturbulence [km/s]", "viridis"),
+    "filling_factor": Look("filling factor", "cividis", limits=(0, 1)),
+    "wavelength_offset": Look("wavelength offset [mÅ]", "RdBu_r", 1000.0, symmetric=True),
+    "chi2": Look("misfit per sample", "magma"),
+}
+
+
+def look_of(name: str, unit: str = "") -> Look:
+    """The look of a quantity, also of one that is not in the table."""
+    return LOOKS.get(name) or Look(name.replace("_", " ") + (f" [{unit}]" if unit else ""))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure with its own canvas, outside pyplot's list of open figures."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure; the format is that of the file's ending. Nothing half-written stays behind.
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full.
+        ValueError: matplotlib knows no format of that ending.
+    """
+    path = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in known:
+        raise ValueError(f"cannot write a picture as {path.name!r}: the ending must be one of {', '.join(sorted(known))}")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}; choose another folder") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            figure.savefig(file, format=ending)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+
+
+def check_names(names: Iterable[str], known: Iterable[str]) -> None:
+    """Every name is known.
+
+    Raises:
+        ValueError: it is not; names the nearest known one.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1, 0)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"the solution has no map {name!r}{hint} (it has {', '.join(known)})")
+
+
+def limits_of(look: Look, values: np.ndarray) -> tuple[float, float]:
+    """The range of colours: robust against a few wild pixels."""
+    if look.limits is not None:
+        return look.limits
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    if look.symmetric:
+        largest = float(np.percentile(np.abs(finite), 99)) or 1.0
+        return -largest, largest
+    low, high = (float(x) for x in np.percentile(finite, (1, 99)))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
