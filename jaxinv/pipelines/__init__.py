@@ -5,19 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
+    from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
     from jaxinv.pipelines.inversion import prepare as prepare
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
+    from jaxinv.pipelines.synthesis import synthesize as synthesize
 
 _NAMES = {
     "InvertConfig": "config",
+    "SynthesizeConfig": "config",
     "fitted_profiles": "inversion",
     "invert": "inversion",
     "prepare": "inversion",
     "simulate_observation": "sunspot",
     "sunspot_parameters": "sunspot",
+    "synthesize": "synthesis",
 }
 __all__ = sorted(_NAMES)
 

@@ -69,3 +69,31 @@ class InvertConfig:
         for ok, name, expected in check:
             if not ok:
                 raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesizeConfig:
+    """Options of `synthesize`: which lines at which wavelengths, through which instrument, with how much noise."""
+
+    lines: tuple[str, ...] = option(("Fe I 6301.5", "Fe I 6302.5"), "lines, e.g. 'Fe I 6302.5'")
+    wavelength: tuple[float, ...] = option((6300.8921, 6303.2675, 112.0), "first, last [angstrom] and number of samples")
+    parameters: Mapping[str, float] = option({}, "values of parameters that no map gives, e.g. field_strength=1500")
+    mu: float = option(1.0, "cosine of the heliocentric angle")
+    psf_fwhm: float | None = option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
+    noise: float = option(0.0, "standard deviation of the noise that is added, in units of the continuum")
+    seed: int = option(0, "of the noise")
+    relative_strengths: tuple[float, ...] = option((), "opacity of each line relative to the first; default: ratio of gf")
+    effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
+
+    def __post_init__(self) -> None:
+        n = self.wavelength[2] if len(self.wavelength) == 3 else 0
+        check = [
+            (len(self.wavelength) == 3 and self.wavelength[0] < self.wavelength[1], "wavelength", "first last number"),
+            (n >= 2 and n == int(n), "wavelength", "a whole number of samples, 2 or more"),
+            (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
+            (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
+            (self.noise >= 0, "noise", "a number that is not negative"),
+        ]
+        for ok, name, expected in check:
+            if not ok:
+                raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")

@@ -316,8 +316,12 @@ def _fit_chunk(
 
 def _each(solution: Solution, change: Any) -> Solution:
     fields = {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
-    labels = fields.pop("labels")
-    return Solution(labels=labels, **jax.tree.map(change, fields))
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            fields[name] = {key: change(array) for key, array in value.items()}
+        elif name != "labels":
+            fields[name] = change(value)
+    return Solution(**fields)
 
 
 def _arrays(solution: Solution) -> dict[str, np.ndarray]:

@@ -7,11 +7,11 @@ granulation outside: Solanki 2003, A&A Rev. 11, 153; Borrero & Ichimoto 2011, Li
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from jaxinv.forward import Forward
 from jaxinv.observation import StokesCube
+from jaxinv.pipelines.synthesis import predict_maps
 from jaxinv.spectra.instrument import SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 
@@ -23,8 +23,6 @@ HINODE_FWHM = 0.025
 
 _PIXEL = (0.1486, 0.1599)
 """Step and pixel of a normal map [arcsec], x and y (the same paper)."""
-
-_CHUNK = 1024
 
 
 def sunspot_parameters(shape: tuple[int, int] = (96, 96), *, seed: int = 0) -> dict[str, np.ndarray]:
@@ -96,20 +94,9 @@ def simulate_observation(
         seed: of the noise.
     """
     forward = hinode_forward() if forward is None else forward
-    shape = np.shape(parameters["field_strength"])
-    flat = {name: np.asarray(value, np.float32).ravel() for name, value in parameters.items()}
-    n = int(np.prod(shape))
-    predict = jax.jit(jax.vmap(forward))
-    size = min(_CHUNK, n)
-    pieces = []
-    for start in range(0, n, size):
-        piece = {name: value[start : start + size] for name, value in flat.items()}
-        count = len(piece["field_strength"])
-        padded = {name: np.pad(value, (0, size - count), mode="edge") for name, value in piece.items()}
-        pieces.append(np.asarray(predict(padded))[:count])
-    values = np.concatenate(pieces).reshape(*shape, *pieces[0].shape[1:])
-    noise = np.random.default_rng(seed).normal(0, sigma, values.shape).astype(np.float32)
-    return StokesCube(values + noise, HINODE_WAVELENGTH, header=_header(shape))
+    values = predict_maps(forward, parameters)
+    values += np.random.default_rng(seed).normal(0, sigma, values.shape).astype(np.float32)
+    return StokesCube(values, HINODE_WAVELENGTH, header=_header(values.shape[:2]))
 
 
 def hinode_forward() -> Forward:
@@ -118,7 +105,7 @@ def hinode_forward() -> Forward:
     return MilneEddington(["Fe I 6301.5", "Fe I 6302.5"], instrument.model_wavelength) >> instrument
 
 
-def _header(shape: tuple[int, int]) -> dict[str, str | float]:
+def _header(shape: tuple[int, ...]) -> dict[str, str | float]:
     ny, nx = shape
     return {
         "CTYPE1": "HPLN-TAN",

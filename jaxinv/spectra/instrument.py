@@ -25,7 +25,7 @@ _SPACING = 2.0e-6
 """Default model spacing relative to the wavelength: 0.6 km/s, 12.6 milliangstrom at 6302 angstrom."""
 
 _GROWTH = 0.3
-"""Away from what is resolved, a step grows by this fraction of the distance; measured to add at most 2e-5 of the continuum."""
+"""Away from what is resolved, a step grows by this fraction of the distance; adds at most 2e-5 of the continuum."""
 
 _GAUSSIAN_REACH = 2.0
 """[FWHM], 4.7 standard deviations: 2.5e-6 of a Gaussian lies beyond."""

@@ -1,0 +1,98 @@
+"""The `jaxinv` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxinv import __version__
+from jaxinv.cli import demo, invert, lines, synthesize
+
+_COMMANDS = (invert, synthesize, lines, demo)
+
+_DESCRIPTION = """\
+Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic
+field and velocity with error bars.
+
+  jaxinv demo                               see it work on a simulated sunspot
+  jaxinv invert cube.fits -o maps.fits      invert your own observation
+  jaxinv lines                              the spectral lines it knows
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0; 2 for input that cannot be used, after one line that says why; 130 when interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
+    debug = arguments.debug or bool(os.environ.get("JAXINV_DEBUG"))
+    command_line = " ".join(["jaxinv", *argv])
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        warnings.filterwarnings("always", category=UserWarning, module="jaxinv")
+        try:
+            if arguments.needs_jax:
+                _configure_jax()
+            return arguments.run(arguments, command_line)
+        except (ValueError, KeyError, OSError) as error:
+            if debug:
+                raise
+            print(f"jaxinv: {_one_line(error)}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as interruption:
+            if debug:
+                raise
+            print(f"\njaxinv: interrupted{_one_line(interruption)}", file=sys.stderr)
+            return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxinv", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"jaxinv {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        command = commands.add_parser(
+            module.NAME,
+            help=module.SUMMARY,
+            description=module.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show where in the code an error arose")
+        command.set_defaults(run=module.run, needs_jax=module.NEEDS_JAX)
+    return parser
+
+
+def _configure_jax() -> None:
+    """Keep compiled programs between runs, and XLA's own messages off the screen."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxinv"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split())
+
+
+def _note(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    del category, rest, more
+    print(f"jaxinv: note: {message}", file=sys.stderr)

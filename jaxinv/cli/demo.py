@@ -1,0 +1,99 @@
+"""`jaxinv demo`: simulate a sunspot region, invert it, and compare with the truth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jaxinv.cli.invert import InvertOptions, invert_cube
+
+NAME = "demo"
+SUMMARY = "simulate a sunspot, invert it, compare with the truth"
+NEEDS_JAX = True
+DESCRIPTION = """\
+Simulate a sunspot region as Hinode/SP would record it (Fe I 6301.5 and 6302.5, the instrument's spectral
+profile, noise of 0.1 % of the continuum), invert it as `jaxinv invert` would, and print how far the result
+is from the truth. Writes the observation, the truth, the maps and pictures of them to a folder.
+
+  jaxinv demo
+  jaxinv demo -o somewhere --size 128
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("-o", "--output", default="jaxinv-demo", metavar="FOLDER", help="default: jaxinv-demo")
+    parser.add_argument("--size", type=int, default=96, metavar="N", help="pixels along each side (default: 96)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the simulation (default: 1)")
+    parser.add_argument("--quiet", action="store_true", help="print only the comparison")
+
+
+def run(arguments: argparse.Namespace, command_line: str) -> int:
+    """Simulate, invert, compare."""
+    from jaxinv import io, plot
+    from jaxinv.pipelines import fitted_profiles, prepare, simulate_observation, sunspot_parameters
+    from jaxinv.pipelines.sunspot import HINODE_FWHM
+
+    folder = Path(arguments.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {folder}: {error.strerror}") from None
+    say = (lambda *_: None) if arguments.quiet else print
+    truth = sunspot_parameters((arguments.size, arguments.size), seed=arguments.seed)
+    cube = simulate_observation(truth, seed=arguments.seed)
+    observation = folder / "observation.fits"
+    io.write_stokes(observation, cube, overwrite=True)
+    say(f"simulated {observation}")
+    cube = io.read_stokes(observation)
+    # The truth is known to be at rest, in units of the quiet Sun, and exactly of the model's kind.
+    options = InvertOptions(psf_fwhm=HINODE_FWHM, wavelength_shift=0.0, continuum=1.0, model_error=0.0)
+    maps = invert_cube(
+        cube, options, folder / "maps.fits", folder / "maps.png", command_line, say, restart=True, overwrite=True
+    )
+    _write_truth(folder / "truth.fits", truth, maps)
+    plot.save(plot.comparison(truth, maps), folder / "comparison.png")
+    ready = prepare(cube, options.pipeline)
+    middle, edge = arguments.size // 2, int(0.72 * arguments.size)
+    pixels = {"umbra": (middle, middle), "penumbra": (middle, edge), "quiet Sun": (3, 3)}
+    observed, fitted = fitted_profiles(ready, maps, list(pixels.values()))
+    figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=list(pixels))
+    plot.save(figure, folder / "profiles.png")
+    say(f"wrote       {folder / 'truth.fits'}, {folder / 'comparison.png'} and {folder / 'profiles.png'}")
+    print(_table(truth, maps))
+    return 0
+
+
+def _write_truth(path: Path, truth: dict, maps) -> None:  # noqa: ANN001
+    """The true maps with the units and world coordinates of the result."""
+    from astropy.io import fits
+
+    from jaxinv.io.atomic import write_atomically
+
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for name, values in truth.items():
+        hdu = fits.ImageHDU(values.astype("float32"), name=name.upper())
+        hdu.header.update({**maps.header, "BUNIT": maps.units[name]})
+        hdus.append(hdu)
+    write_atomically(path, hdus.writeto, overwrite=True)
+
+
+def _table(truth: dict, maps) -> str:  # noqa: ANN001
+    """Errors against the truth where the field is strong, and whether the error bars hold."""
+    import numpy as np
+
+    strong = (truth["field_strength"] > 500) & (maps.status <= 1)
+    lines = [
+        f"against the truth, {int(strong.sum())} pixels with more than 500 G:",
+        f"{'parameter':<18}{'median |error|':>16}{'median std. error':>20}{'std of error/std. error':>26}",
+    ]
+    for name, error in maps.standard_error.items():
+        difference = maps.parameters[name] - truth[name]
+        if name == "azimuth":
+            difference = (difference + np.pi / 2) % np.pi - np.pi / 2
+        unit = maps.units[name]
+        label = f"{name} [{unit}]" if unit else name
+        absolute, expected = np.median(np.abs(difference[strong])), np.median(error[strong])
+        scatter = np.std((difference / error)[strong])
+        lines.append(f"{label:<26}{absolute:>8.4g}{expected:>20.4g}{scatter:>26.2f}")
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""`jaxinv invert`: from Stokes spectra on disk to maps on disk."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxinv.cli.options import add_options, gather
+from jaxinv.pipelines.config import InvertConfig, option
+
+NAME = "invert"
+SUMMARY = "maps of field, velocity and line parameters from Stokes spectra"
+NEEDS_JAX = True
+DESCRIPTION = """\
+Invert Stokes spectra with a Milne-Eddington atmosphere. The observation is a FITS cube whose header
+names a STOKES axis and a wavelength axis (WAVE or AWAV), a Hinode/SP level-1 slit, or a folder of such
+slits. The result has an image for each parameter and its standard error, the misfit, the status of each
+pixel, and a quick look as PNG. An interrupted run is resumed by the same command.
+
+  jaxinv invert cube.fits -o maps.fits
+  jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
+  jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
+"""
+
+GROUPS = {
+    "data": ("lines", "wavelength_range", "exclude", "telluric", "region", "axes", "continuum", "wavelength_shift"),
+    "noise": ("sigma", "weights", "model_error"),
+    "instrument": ("psf_fwhm", "psf_file", "cavity_map", "stray_light", "macroturbulence"),
+    "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
+    "solver": ("starts", "max_iterations", "chunk_size", "seed"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class InvertOptions(InvertConfig):
+    """What the command takes beyond the pipeline: files."""
+
+    axes: str | None = option(None, "roles of the axes where the header lacks them, e.g. 'y x stokes wavelength'")
+    psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
+    cavity_map: str | None = option(None, "FITS map of the spectrum's shift towards the red [angstrom]")
+
+    @property
+    def pipeline(self) -> InvertConfig:
+        """The part that the pipeline takes."""
+        names = [field.name for field in dataclasses.fields(InvertConfig)]
+        return InvertConfig(**{name: getattr(self, name) for name in names})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the maps go")
+    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
+    add_options(parser, InvertOptions, GROUPS)
+    group = parser.add_argument_group("output")
+    group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
+    group.add_argument("--no-quicklook", action="store_true", help="make no picture")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
+    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def run(arguments: argparse.Namespace, command_line: str) -> int:
+    """Read, invert, write; everything that can be refused is refused before the long work."""
+    options = gather(InvertOptions, arguments, arguments.config)
+    output = Path(arguments.output)
+    picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
+    say = (lambda *_: None) if arguments.quiet else print
+    from jaxinv import io
+
+    for path in (output, picture):
+        if path is not None:
+            io.check_writable(path, overwrite=arguments.overwrite)
+    cube = io.read_stokes(
+        arguments.observation if len(arguments.observation) > 1 else arguments.observation[0], axes=options.axes
+    )
+    invert_cube(
+        cube, options, output, picture, command_line, say, restart=arguments.restart, overwrite=arguments.overwrite
+    )
+    return 0
+
+
+def invert_cube(
+    cube: Any,
+    options: InvertOptions,
+    output: Path,
+    picture: Path | None,
+    command_line: str,
+    say: Any,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+) -> Any:
+    """Invert a cube that is already open, resuming what an earlier run left; returns the maps."""
+    import numpy as np
+
+    from jaxinv import io, plot
+    from jaxinv.pipelines import invert, prepare
+
+    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
+    config = options.pipeline
+    ready = prepare(cube, config, psf=psf)
+    ny, nx = ready.cube.map_shape
+    say(f"{ny} x {nx} pixels, {len(ready.wavelength)} wavelengths from {ready.wavelength[0]:.3f} to "
+        f"{ready.wavelength[-1]:.3f} angstrom")  # fmt: skip
+    say(f"lines       {', '.join(line.name for line in ready.lines)}")
+    say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
+    say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
+    say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA")
+    digest = _sha256([*cube.source])
+    files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
+    from jaxinv import __version__
+
+    fingerprint = {
+        "input": digest,
+        "options": repr(dataclasses.replace(options, psf_file=None, cavity_map=None)),
+        "instrument files": _sha256(files),
+        "version": __version__,
+    }
+    partial = output.with_name(output.name + ".partial")
+    if restart:
+        shutil.rmtree(partial, ignore_errors=True)
+    chunks = io.ChunkStore(partial, fingerprint)
+    if len(chunks):
+        say(f"resuming    {len(chunks)} chunks are done already")
+    begin = time.perf_counter()
+    try:
+        maps = invert(cube, config, psf=psf, wavelength_offset=offset, chunks=chunks, progress=say is print)
+    except KeyboardInterrupt:
+        kept = f": {len(chunks)} chunks are kept in {partial}; the same command goes on from there"
+        raise KeyboardInterrupt(kept) from None
+    seconds = time.perf_counter() - begin
+    provenance = {**maps.provenance, "command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
+    maps = dataclasses.replace(maps, provenance=provenance)
+    io.write_maps(output, maps, overwrite=overwrite)
+    written = [str(output)]
+    if picture is not None:
+        plot.save(plot.quicklook(maps), picture)
+        written.append(str(picture))
+    chunks.discard()
+    count = {name.replace("_", " "): n for name, n in maps.solution.count().items() if n}
+    say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
+    usable = maps.chi2[np.isfinite(maps.chi2)]
+    say(f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)")
+    say(f"time        {seconds:.1f} s, {1e3 * seconds / max(ny * nx, 1):.2f} ms per pixel, compilation included")
+    say(f"wrote       {' and '.join(written)}")
+    return maps
+
+
+def _sha256(paths: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

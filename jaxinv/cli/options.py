@@ -1,0 +1,166 @@
+"""Options from flags and YAML files, typed by the dataclass that holds them: one statement, two ways to set it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class OptionError(ValueError):
+    """An option has the wrong name or type; says where it was found."""
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type, groups: Mapping[str, Sequence[str]]) -> None:
+    """A flag for each field of the dataclass `kind`, under the headings of `groups` (heading -> field names)."""
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for heading, names in groups.items():
+        group = parser.add_argument_group(heading)
+        for name in names:
+            field, hint = fields[name], hints[name]
+            text = field.metadata["help"].replace("%", "%%")
+            flag = "--" + name.replace("_", "-")
+            if hint is bool:
+                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+                continue
+            many = typing.get_origin(hint) in (tuple, Mapping) or _mapping(hint)
+            default = "" if field.default in (dataclasses.MISSING, (), None) else f" (default: {_shown(field.default)})"
+            group.add_argument(flag, nargs="+" if many else None, metavar=_metavar(hint), help=text + default)
+
+
+def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> T:
+    """The dataclass from its defaults, then the YAML file, then the flags.
+
+    Raises:
+        OptionError: the file cannot be read, has an unknown key, or a value has the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    if config is not None:
+        for name, value in _read_yaml(config).items():
+            if name not in hints:
+                nearest = difflib.get_close_matches(str(name), hints, 1, 0)
+                raise OptionError(f"{config}: there is no option {name!r}; did you mean {nearest[0]!r}?")
+            values[name] = _convert(hints[name], value, f"{config}: {name!r}")
+    for name, hint in hints.items():
+        given = getattr(arguments, name, None)
+        if given is not None:
+            values[name] = _convert(hint, _from_flag(hint, given), "--" + name.replace("_", "-"))
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that stands twice."""
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        twice = next((key for k, key in enumerate(keys) if key in keys[:k]), None)
+        if twice is not None:
+            raise OptionError(f"{path}: {twice!r} stands twice (line {node.start_mark.line + 1} and after)")
+        return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise OptionError(f"{path} is not a text file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise OptionError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', error)}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise OptionError(f"{path} must hold options as `name: value`; found a {type(content).__name__}")
+    return content
+
+
+def _mapping(hint: Any) -> bool:
+    return getattr(typing.get_origin(hint), "__name__", "") == "Mapping"
+
+
+def _metavar(hint: Any) -> str:
+    if _mapping(hint):
+        return "NAME=LOW:HIGH" if "tuple" in str(hint) else "NAME=VALUE"
+    text = str(hint)
+    if "tuple[tuple" in text:
+        return "LOW:HIGH"
+    return "TEXT" if "str" in text else "N" if "int" in text and "float" not in text else "X"
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _from_flag(hint: Any, given: Any) -> Any:
+    """What YAML would have held for the words on the command line."""
+    if _mapping(hint):
+        pairs = [word.partition("=") for word in given]
+        bad = next((word for word, (_, equals, _) in zip(given, pairs, strict=True) if not equals), None)
+        if bad is not None:
+            raise OptionError(f"expected name=value; found {bad!r}")
+        return {name: value.split(":") if ":" in value else value for name, _, value in pairs}
+    if "tuple[tuple" in str(hint):
+        return [word.split(":") for word in given]
+    return given
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value`, from YAML or a flag, as the type that the dataclass states."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        return None if value is None else _convert(next(kind for kind in inner if kind is not type(None)), value, where)
+    if _mapping(hint):
+        if not isinstance(value, Mapping):
+            raise OptionError(f"{where} takes name: value pairs; found {value!r}")
+        return {str(name): _convert(inner[1], item, f"{where} {name}") for name, item in value.items()}
+    if origin is tuple:
+        if inner[-1] is Ellipsis:
+            items = value if isinstance(value, list | tuple) else [value]
+            return tuple(_convert(inner[0], item, where) for item in items)
+        if not isinstance(value, list | tuple) or len(value) != len(inner):
+            raise OptionError(f"{where} takes {len(inner)} values together; found {value!r}")
+        return tuple(_convert(kind, item, where) for kind, item in zip(inner, value, strict=True))
+    return _scalar(hint, value, where)
+
+
+def _scalar(kind: type, value: Any, where: str) -> Any:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise OptionError(f"{where} takes true or false; found {value!r}")
+    if kind is str:
+        # A bare 6302.5 in YAML is a number, and a fine name of a line.
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return str(value)
+        raise OptionError(f"{where} takes a text; found {value!r}")
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if kind is int:
+            if number != int(number):
+                raise ValueError
+            return int(number)
+        if number != number:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        noun = "a whole number" if kind is int else "a number"
+        raise OptionError(f"{where} takes {noun}; found {value!r}") from None
+    return number

@@ -1,0 +1,82 @@
+"""`jaxinv synthesize`: Stokes spectra from parameters."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from jaxinv.cli.options import add_options, gather
+from jaxinv.pipelines.config import SynthesizeConfig, option
+
+NAME = "synthesize"
+SUMMARY = "Stokes spectra from parameters, or from maps that `invert` wrote"
+NEEDS_JAX = True
+DESCRIPTION = """\
+Compute Stokes spectra of a Milne-Eddington atmosphere: of one set of parameters, or of every pixel of maps
+that `jaxinv invert` wrote. The units are those of the maps: gauss, radians, km/s, angstrom.
+
+  jaxinv synthesize -o stokes.fits --plot stokes.png --parameters field_strength=1500 inclination=0.8
+  jaxinv synthesize maps.fits -o stokes.fits --like cube.fits --noise 1e-3
+"""
+
+GROUPS = {
+    "model": ("lines", "wavelength", "parameters", "mu", "relative_strengths", "effective_triplet"),
+    "instrument": ("psf_fwhm", "psf_file", "noise", "seed"),
+}
+
+_TYPICAL = {
+    "field_strength": 1000.0,
+    "inclination": 0.7853981633974483,
+    "azimuth": 0.5235987755982988,
+    "velocity": 0.0,
+    "doppler_width": 0.03,
+    "line_strength": 15.0,
+    "damping": 0.3,
+    "source_constant": 0.3,
+    "source_slope": 0.7,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesizeOptions(SynthesizeConfig):
+    """What the command takes beyond the pipeline: files."""
+
+    psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("maps", nargs="?", metavar="MAPS.fits", help="maps of parameters; without them, one pixel")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the spectra go")
+    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
+    parser.add_argument("--like", metavar="OBS", help="take the wavelengths of this observation")
+    add_options(parser, SynthesizeOptions, GROUPS)
+    group = parser.add_argument_group("output")
+    group.add_argument("--plot", metavar="FILE.png", help="draw the spectrum of the first pixel")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(arguments: argparse.Namespace, command_line: str) -> int:
+    """Read parameters, synthesize, write."""
+    del command_line
+    options = gather(SynthesizeOptions, arguments, arguments.config)
+    from jaxinv import io, plot
+    from jaxinv.pipelines import synthesize
+
+    for path in (arguments.output, arguments.plot):
+        if path is not None:
+            io.check_writable(path, overwrite=arguments.overwrite)
+    header, parameters = {}, dict(_TYPICAL)
+    if arguments.maps is not None:
+        maps = io.read_maps(arguments.maps)
+        header, parameters = maps.header, dict(maps.parameters)
+    wavelength = None if arguments.like is None else io.read_stokes(arguments.like).wavelength
+    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    cube = synthesize(parameters, options, wavelength=wavelength, psf=psf, header=header)
+    io.write_stokes(arguments.output, cube, overwrite=arguments.overwrite)
+    written = [arguments.output]
+    if arguments.plot is not None:
+        plot.save(plot.profiles(cube.values[:1][0, :1], None, cube.wavelength), arguments.plot)
+        written.append(arguments.plot)
+    print(f"wrote {' and '.join(written)}: {cube.map_shape[0]} x {cube.map_shape[1]} pixels, {len(cube.wavelength)} wavelengths")
+    return 0

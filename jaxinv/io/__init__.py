@@ -1,0 +1,13 @@
+"""FITS in and out: Stokes cubes, maps of solutions, tables of instruments, and the store of an unfinished run."""
+
+from jaxinv.io.atomic import check_writable as check_writable
+from jaxinv.io.errors import InputError as InputError
+from jaxinv.io.errors import OutputError as OutputError
+from jaxinv.io.maps import read_maps as read_maps
+from jaxinv.io.maps import write_maps as write_maps
+from jaxinv.io.stokes import read_stokes as read_stokes
+from jaxinv.io.stokes import stokes_cube as stokes_cube
+from jaxinv.io.stokes import write_stokes as write_stokes
+from jaxinv.io.store import ChunkStore as ChunkStore
+from jaxinv.io.tables import read_map as read_map
+from jaxinv.io.tables import read_spectral_psf as read_spectral_psf
