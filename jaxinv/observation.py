@@ -79,7 +79,7 @@ class StokesCube:
         return self.map_shape[0] * self.map_shape[1]
 
     def pixels(self, start: int, stop: int, dtype: Any = np.float32) -> np.ndarray:
-        """Spectra `start` to `stop` (row-major, x fastest) as `(stop - start, 4, n_wavelength)`; reads only their rows."""
+        """Spectra `start` to `stop` (row-major, x fastest), `(stop - start, 4, n_wavelength)`, read from their rows."""
         nx = self.map_shape[1]
         first = start // nx
         rows = np.asarray(self.values[first : -(-stop // nx)], dtype=dtype)

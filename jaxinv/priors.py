@@ -31,7 +31,7 @@ class Cyclic(dist.Uniform):
     @property
     def period(self) -> Array:
         """`high - low`."""
-        return self.high - self.low
+        return jnp.asarray(self.high, float) - jnp.asarray(self.low, float)  # pyright: ignore[reportArgumentType]
 
 
 class Tied(eqx.Module):
@@ -51,6 +51,10 @@ class Tied(eqx.Module):
 
     def __call__(self, parameters: Mapping[str, Any]) -> Any:
         return self.function(*(parameters[name] for name in self.of))
+
+
+def _support(distribution: dist.Distribution) -> Any:
+    return distribution.support
 
 
 def free(prior: Prior) -> dict[str, dist.Distribution]:
@@ -80,7 +84,7 @@ def log_density(prior: Prior, parameters: Mapping[str, Any]) -> Array:
     total = jnp.zeros(())
     for name, distribution in free(prior).items():
         value = parameters[name]
-        inside = distribution.support(value)
+        inside = _support(distribution)(value)
         total = total + jnp.sum(jnp.where(inside, distribution.log_prob(value), -jnp.inf))
     return total
 
@@ -91,7 +95,7 @@ def bounds(distribution: dist.Distribution) -> tuple[Array, Array]:
     Raises:
         ValueError: the support is not an interval for each element (a simplex, a covariance, an integer).
     """
-    support = distribution.support
+    support = _support(distribution)
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     shape = distribution.shape()
@@ -139,9 +143,9 @@ def constrain(prior: Prior, z: Mapping[str, Array]) -> dict[str, Array]:
         if isinstance(distribution, Cyclic):
             x, y = z[name][..., 0], z[name][..., 1]
             turn = jnp.mod(jnp.arctan2(y, jnp.where((x == 0) & (y == 0), 1, x)) / (2 * jnp.pi), 1)
-            out[name] = distribution.low + distribution.period * turn
+            out[name] = jnp.asarray(distribution.low) + distribution.period * turn
         else:
-            out[name] = biject_to(distribution.support)(z[name])
+            out[name] = biject_to(_support(distribution))(z[name])
     return out
 
 
@@ -154,12 +158,14 @@ def unconstrain(prior: Prior, parameters: Mapping[str, Any]) -> dict[str, Array]
     for name, distribution in free(prior).items():
         value = jnp.asarray(parameters[name])
         if isinstance(distribution, Cyclic):
-            angle = 2 * jnp.pi * (value - distribution.low) / distribution.period
+            angle = 2 * jnp.pi * (value - jnp.asarray(distribution.low)) / distribution.period
             out[name] = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
         else:
             lower, upper = bounds(distribution)
             width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1.0)
-            out[name] = biject_to(distribution.support).inv(jnp.clip(value, lower + 1e-5 * width, upper - 1e-5 * width))
+            out[name] = biject_to(_support(distribution)).inv(
+                jnp.clip(value, lower + 1e-5 * width, upper - 1e-5 * width)
+            )
     return out
 
 
@@ -170,7 +176,7 @@ def log_density_unconstrained(prior: Prior, z: Mapping[str, Array]) -> Array:
         if isinstance(distribution, Cyclic):
             total = total - jnp.sum(z[name] ** 2) / 2 - z[name].size / 2 * np.log(2 * np.pi)
         else:
-            transform = biject_to(distribution.support)
+            transform = biject_to(_support(distribution))
             value = transform(z[name])
             jacobian = transform.log_abs_det_jacobian(z[name], value)
             total = total + jnp.sum(distribution.log_prob(value)) + jnp.sum(jacobian)

@@ -173,7 +173,7 @@ class Problem(eqx.Module):
             if isinstance(distribution, priors.Cyclic):
                 shape = (*distribution.shape(), 2)
                 direction = numpyro.sample(f"{name}_direction", dist.Normal(0, 1).expand(shape).to_event(len(shape)))
-                angle = priors.constrain({name: distribution}, {name: direction})[name]
+                angle = priors.constrain({name: distribution}, {name: jnp.asarray(direction)})[name]
                 values[name] = numpyro.deterministic(name, angle)
             else:
                 values[name] = numpyro.sample(name, distribution)

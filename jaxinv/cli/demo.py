@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     return 0
 
 
-def _write_truth(path: Path, truth: dict, maps) -> None:  # noqa: ANN001
+def _write_truth(path: Path, truth: dict, maps) -> None:
     """The true maps with the units and world coordinates of the result."""
     from astropy.io import fits
 
@@ -78,7 +78,7 @@ def _write_truth(path: Path, truth: dict, maps) -> None:  # noqa: ANN001
     write_atomically(path, hdus.writeto, overwrite=True)
 
 
-def _table(truth: dict, maps) -> str:  # noqa: ANN001
+def _table(truth: dict, maps) -> str:
     """Errors against the truth where the field is strong, and whether the error bars hold."""
     import numpy as np
 

@@ -19,7 +19,9 @@ List the spectral lines that jaxinv knows, with their atomic data and where each
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("names", nargs="*", metavar="LINE", help="only these lines")
-    parser.add_argument("--between", nargs=2, type=float, metavar=("FIRST", "LAST"), help="only within this range [angstrom]")
+    parser.add_argument(
+        "--between", nargs=2, type=float, metavar=("FIRST", "LAST"), help="only within this range [angstrom]"
+    )
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:

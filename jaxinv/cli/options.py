@@ -71,7 +71,9 @@ def _read_yaml(path: str) -> dict[str, Any]:
         twice = next((key for k, key in enumerate(keys) if key in keys[:k]), None)
         if twice is not None:
             raise OptionError(f"{path}: {twice!r} stands twice (line {node.start_mark.line + 1} and after)")
-        return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+        return {
+            key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)
+        }
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     try:

@@ -78,5 +78,6 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     if arguments.plot is not None:
         plot.save(plot.profiles(cube.values[:1][0, :1], None, cube.wavelength), arguments.plot)
         written.append(arguments.plot)
-    print(f"wrote {' and '.join(written)}: {cube.map_shape[0]} x {cube.map_shape[1]} pixels, {len(cube.wavelength)} wavelengths")
+    ny, nx = cube.map_shape
+    print(f"wrote {' and '.join(written)}: {ny} x {nx} pixels, {len(cube.wavelength)} wavelengths")
     return 0

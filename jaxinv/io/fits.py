@@ -11,8 +11,28 @@ import numpy as np
 
 from jaxinv.io.errors import InputError
 
-ORIGIN_CARDS = ("TELESCOP", "INSTRUME", "DATE-OBS", "DATE-BEG", "DATE-END", "DATE-AVG", "OBSERVER", "TARGET", "NOAA_NUM")
-OBSERVER_CARDS = ("RSUN_REF", "RSUN_OBS", "DSUN_OBS", "HGLN_OBS", "HGLT_OBS", "CRLN_OBS", "CRLT_OBS", "SOLAR_B0", "SOLAR_P0")
+ORIGIN_CARDS = (
+    "TELESCOP",
+    "INSTRUME",
+    "DATE-OBS",
+    "DATE-BEG",
+    "DATE-END",
+    "DATE-AVG",
+    "OBSERVER",
+    "TARGET",
+    "NOAA_NUM",
+)
+OBSERVER_CARDS = (
+    "RSUN_REF",
+    "RSUN_OBS",
+    "DSUN_OBS",
+    "HGLN_OBS",
+    "HGLT_OBS",
+    "CRLN_OBS",
+    "CRLT_OBS",
+    "SOLAR_B0",
+    "SOLAR_P0",
+)
 
 
 def open_fits(path: str | os.PathLike[str]) -> Any:
@@ -33,12 +53,15 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"{path} is not a FITS file: it does not begin with a SIMPLE card")
     try:
         hdus = fits.open(path, memmap=True, do_not_scale_image_data=True, ignore_missing_simple=False)
-        ends = [hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus]
+        places: list[Any] = [hdus.fileinfo(k) for k in range(len(hdus))]
+        ends = [place["datLoc"] + place["datSpan"] for place in places]
     except (OSError, TypeError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as FITS ({str(error).splitlines()[0]}): copy it again") from None
     if start[:2] != b"\x1f\x8b" and max(ends) > size:
         hdus.close()
-        raise InputError(f"{path} is truncated: its headers announce {max(ends)} bytes and it has {size}; copy it again")
+        raise InputError(
+            f"{path} is truncated: its headers announce {max(ends)} bytes and it has {size}; copy it again"
+        )
     return hdus
 
 

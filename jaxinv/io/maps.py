@@ -35,7 +35,7 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
     for key, value in maps.header.items():
         if not key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC")):
             primary.header[key] = value
-    hdus = [primary]
+    hdus: list[Any] = [primary]
 
     def image(name: str, values: np.ndarray, unit: str = "", comment: str = "") -> Any:
         hdu = fits.ImageHDU(_planes_first(values), name=name)
@@ -66,7 +66,9 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
     table = fits.BinTableHDU.from_columns(
         [
             fits.Column("key", f"{max([1, *(len(key) for key, _ in rows)])}A", array=[key for key, _ in rows]),
-            fits.Column("value", f"{max([1, *(len(value) for _, value in rows)])}A", array=[value for _, value in rows]),
+            fits.Column(
+                "value", f"{max([1, *(len(value) for _, value in rows)])}A", array=[value for _, value in rows]
+            ),
         ],
         name="PROVENANCE",
     )
@@ -121,5 +123,17 @@ def _planes_last(values: np.ndarray) -> np.ndarray:
 
 
 def _kept(header: Mapping[str, Any]) -> dict[str, Any]:
-    structural = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "EXTNAME", "BUNIT", "COMMENT", "BSCALE", "BZERO", "")
+    structural = (
+        "XTENSION",
+        "BITPIX",
+        "NAXIS",
+        "PCOUNT",
+        "GCOUNT",
+        "EXTNAME",
+        "BUNIT",
+        "COMMENT",
+        "BSCALE",
+        "BZERO",
+        "",
+    )
     return {key: header[key] for key in header if key.rstrip("0123456789") not in structural}

@@ -95,7 +95,9 @@ def stokes_cube(
         raise InputError(f"the Stokes axis must have the length 4 (I, Q, U, V); found {array.shape[2]}: check `axes`")
     if samples.shape != array.shape[3:]:
         raise InputError(f"{array.shape[3]} samples and {samples.shape} wavelengths do not match: check `axes`")
-    valid = None if mask is None else _arranged(np.broadcast_to(mask, np.shape(getattr(values, "value", values))), order)
+    valid = (
+        None if mask is None else _arranged(np.broadcast_to(mask, np.shape(getattr(values, "value", values))), order)
+    )
     if samples[0] > samples[-1]:
         samples, array = samples[::-1], array[..., ::-1]
         valid = None if valid is None else valid[..., ::-1]
@@ -198,7 +200,9 @@ def _axes_of(path: Path, header: Any, shape: tuple[int, ...], extension: np.ndar
     space = space if len(space) <= 2 else [a for a in space if shape[a] > 1]
     if len(space) > 2:
         sizes = ", ".join(f"{types[a] or 'axis'} {shape[a]}" for a in space)
-        raise InputError(f"{path} has more than two axes beside STOKES and wavelength ({sizes}): select one time or scan")
+        raise InputError(
+            f"{path} has more than two axes beside STOKES and wavelength ({sizes}): select one time or scan"
+        )
     if len(space) == 2 and types[space[0]].startswith(("HPLN", "SOLARX", "SOLAR-X")):
         space = space[::-1]
     if len(space) == 1:
@@ -269,7 +273,7 @@ def _wcs_wavelength(path: Path, hdus: Any, header: Any, number: int, n: int) -> 
         raise InputError(f"{path}: CUNIT{number} of the wavelength is {unit!r}, not Angstrom, nm, um or m")
     try:
         # The library returns metres whatever the header's unit.
-        metres = WCS(header, fobj=hdus).sub([number]).wcs_pix2world(np.arange(n)[:, None], 0)[:, 0]
+        metres = np.asarray(WCS(header, fobj=hdus).sub([number]).wcs_pix2world(np.arange(n)[:, None], 0))[:, 0]
     except Exception as error:
         raise InputError(f"{path}: the wavelength axis cannot be understood ({str(error).splitlines()[0]})") from None
     wavelength = metres * 1e10

@@ -130,7 +130,9 @@ def _check_names(problem: Problem, what: str, given: Mapping[str, Any]) -> None:
                 f"(it reads {', '.join(problem.forward.units)})"
             )
         if hasattr(value, "unit"):
-            raise ValueError(f"`{what}[{name!r}]` carries the unit {value.unit}; pass a plain array in the model's unit")
+            raise ValueError(
+                f"`{what}[{name!r}]` carries the unit {value.unit}; pass a plain array in the model's unit"
+            )
 
 
 def _per_object(

@@ -133,7 +133,10 @@ def scales(problem: Problem, layout: Layout) -> Array:
 
 
 def quadratic_model(problem: Problem, layout: Layout, scale: Array, vector: Array, data: Any, known: Any) -> Normal:
-    """Cost |r|^2 - 2 log(prior / prior at its centre), half its gradient, and the Gauss-Newton half Hessian of one problem at `vector`."""
+    """The objective of one problem at `vector` and its first two derivatives.
+
+    Cost |r|^2 - 2 log(prior / prior at its centre), half its gradient, and half its Gauss-Newton Hessian.
+    """
     parameters = layout.unravel(vector * scale)
     prediction, jacobian = problem.linearize({**known, **parameters})
     # Rows keep the prediction's shape: flattened before they are stacked, each would be computed element by element.
@@ -298,7 +301,9 @@ def solve(
 
     def empty(count: int) -> Result:
         normal = Normal(
-            jnp.full(count, jnp.inf, dtype), jnp.zeros((count, n_free), dtype), jnp.zeros((count, n_free, n_free), dtype)
+            jnp.full(count, jnp.inf, dtype),
+            jnp.zeros((count, n_free), dtype),
+            jnp.zeros((count, n_free, n_free), dtype),
         )
         zeros = jnp.zeros(count, jnp.int32)
         return Result(jnp.zeros((count, n_free), dtype), normal, zeros.astype(bool), zeros, zeros)

@@ -18,7 +18,7 @@ _SAMPLE = 4096
 """Pixels that are looked at: enough for a noise level to 1 %."""
 
 _CORE = 8e-6
-"""Half width of the part of a line core that a parabola describes, relative to the wavelength: 0.05 angstrom at 6302."""
+"""Half width of the part of a line core that is a parabola, relative to the wavelength: 0.05 angstrom at 6302."""
 
 _REACH = 8e-5
 """How far from the laboratory wavelength a core is looked for, relative to it: 0.5 angstrom at 6302, 24 km/s."""
@@ -90,7 +90,7 @@ def continuum_samples(wavelength: np.ndarray, profile: np.ndarray, lines: Sequen
 
 
 def line_core(wavelength: np.ndarray, profile: np.ndarray, centre: float) -> float:
-    """The wavelength of an absorption line's core by a parabola through its deepest samples; NaN where there is none."""
+    """The wavelength of a line's core by a parabola through its deepest samples; NaN where there is no core."""
     near = np.flatnonzero((np.abs(wavelength - centre) < _REACH * centre) & np.isfinite(profile))
     if len(near) < 3:
         return np.nan

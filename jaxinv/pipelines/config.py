@@ -27,10 +27,13 @@ class InvertConfig:
     telluric: bool = option(False, "leave out the known telluric lines (observations from the ground)")
     region: tuple[int, ...] = option((), "part of the map: x0 x1 y0 y1 in pixels, the ends excluded")
     continuum: float | None = option(None, "continuum intensity that becomes 1, in the file's unit; default: measured")
-    sigma: tuple[float, ...] = option((), "noise of I, Q, U, V (or one number) in units of the continuum; default: measured")
+    sigma: tuple[float, ...] = option(
+        (), "noise of I, Q, U, V (or one number) in units of the continuum; default: measured"
+    )
     weights: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0), "weights of I, Q, U, V: sigma is divided by them")
     model_error: float = option(
-        5e-3, "how well the model can describe Stokes I, in units of the continuum; joins sigma in quadrature if measured"
+        5e-3,
+        "how well the model can describe Stokes I, in units of the continuum; joins sigma in quadrature if measured",
     )
     wavelength_shift: float | None = option(
         None, "added to the file's wavelengths [angstrom]; default: what brings the mean line cores to rest"
@@ -39,7 +42,9 @@ class InvertConfig:
     mu: float = option(1.0, "cosine of the heliocentric angle")
     stray_light: bool = option(False, "infer a filling factor; the rest is the map's mean intensity profile")
     macroturbulence: bool = option(False, "infer a macroturbulent velocity")
-    relative_strengths: tuple[float, ...] = option((), "opacity of each line relative to the first; default: ratio of gf")
+    relative_strengths: tuple[float, ...] = option(
+        (), "opacity of each line relative to the first; default: ratio of gf"
+    )
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
     fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
     bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
@@ -76,13 +81,17 @@ class SynthesizeConfig:
     """Options of `synthesize`: which lines at which wavelengths, through which instrument, with how much noise."""
 
     lines: tuple[str, ...] = option(("Fe I 6301.5", "Fe I 6302.5"), "lines, e.g. 'Fe I 6302.5'")
-    wavelength: tuple[float, ...] = option((6300.8921, 6303.2675, 112.0), "first, last [angstrom] and number of samples")
+    wavelength: tuple[float, ...] = option(
+        (6300.8921, 6303.2675, 112.0), "first, last [angstrom] and number of samples"
+    )
     parameters: Mapping[str, float] = option({}, "values of parameters that no map gives, e.g. field_strength=1500")
     mu: float = option(1.0, "cosine of the heliocentric angle")
     psf_fwhm: float | None = option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
     noise: float = option(0.0, "standard deviation of the noise that is added, in units of the continuum")
     seed: int = option(0, "of the noise")
-    relative_strengths: tuple[float, ...] = option((), "opacity of each line relative to the first; default: ratio of gf")
+    relative_strengths: tuple[float, ...] = option(
+        (), "opacity of each line relative to the first; default: ratio of gf"
+    )
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
 
     def __post_init__(self) -> None:

@@ -242,8 +242,8 @@ def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConf
     apart = np.ptp(calibration.shift[found] / centres[found]) * SPEED_OF_LIGHT
     if apart > 2.0:
         warnings.warn(
-            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity: check the wavelengths' step, "
-            "the lines and their order",
+            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity: check the lines and the "
+            "wavelengths' step",
             stacklevel=3,
         )
     return -float(np.mean(calibration.shift[found]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -123,9 +123,9 @@ def _image(
     colours = matplotlib.colormaps[look.colours].with_extremes(bad=_NO_DATA)
     extent, unit = _extent(solution)
     positive = log and limits[0] > 0 and limits[1] > 1.2 * limits[0]
-    scale = {"norm": LogNorm(*limits)} if positive else {"vmin": limits[0], "vmax": limits[1]}
+    scale = LogNorm(*limits) if positive else Normalize(*limits)
     shown = np.ma.masked_invalid(values)
-    image = axis.imshow(shown, origin="lower", extent=extent, cmap=colours, interpolation="nearest", **scale)
+    image = axis.imshow(shown, origin="lower", extent=extent, cmap=colours, interpolation="nearest", norm=scale)
     bar = figure.colorbar(image, ax=axis, label=look.label, fraction=0.046, pad=0.02)
     if look.limits == (0, 180):
         bar.set_ticks([0, 45, 90, 135, 180])

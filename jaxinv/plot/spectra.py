@@ -51,7 +51,9 @@ def profiles(
             axis.plot(wavelength, 100 * observed[k, stokes], ".", ms=3, color=PALETTE["data"], label="observed")
             if fitted is not None:
                 axis.plot(wavelength, 100 * fitted[k, stokes], color=PALETTE["fit"], lw=1.2, label="fit")
-                _residual(axes[step * k + 1, stokes], wavelength, observed[k, stokes] - fitted[k, stokes], sigma, stokes)
+                _residual(
+                    axes[step * k + 1, stokes], wavelength, observed[k, stokes] - fitted[k, stokes], sigma, stokes
+                )
             axis.set_title(f"Stokes {_STOKES[stokes]} [% of the continuum]" if k == 0 else "", fontsize=9)
             axis.tick_params(labelsize=8)
             if stokes and np.isfinite(observed[k, stokes]).any():
@@ -68,7 +70,7 @@ def profiles(
     return figure
 
 
-def _residual(axis, wavelength: np.ndarray, residual: np.ndarray, sigma: np.ndarray | None, stokes: int) -> None:  # noqa: ANN001
+def _residual(axis, wavelength: np.ndarray, residual: np.ndarray, sigma: np.ndarray | None, stokes: int) -> None:
     scaled = 100 * residual if sigma is None else residual / np.broadcast_to(sigma, (4,))[stokes]
     axis.axhline(0, color="0.7", lw=0.8)
     axis.plot(wavelength, scaled, color=PALETTE["line"], lw=0.8)

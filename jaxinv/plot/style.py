@@ -78,7 +78,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     known = figure.canvas.get_supported_filetypes()
     ending = path.suffix.lstrip(".").lower()
     if ending not in known:
-        raise ValueError(f"cannot write a picture as {path.name!r}: the ending must be one of {', '.join(sorted(known))}")
+        raise ValueError(
+            f"cannot write a picture as {path.name!r}: the ending must be one of {', '.join(sorted(known))}"
+        )
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     except OSError as error:

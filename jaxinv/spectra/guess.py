@@ -83,7 +83,9 @@ def classical_guess(values: Array, valid: Array, windows: LineWindows) -> dict[s
         absorption = jnp.clip(continuum - profile, 0, None) * window
         return _ratio(jnp.sum(absorption * distance), jnp.sum(absorption))
 
-    longitudinal = jnp.sign(lande or 1.0) * (gravity(stokes[0] + stokes[3]) - gravity(stokes[0] - stokes[3])) / (2 * splitting)
+    longitudinal = (
+        jnp.sign(lande or 1.0) * (gravity(stokes[0] + stokes[3]) - gravity(stokes[0] - stokes[3])) / (2 * splitting)
+    )
     moment = jnp.sum(stokes[1:3] * (distance**2 * window), axis=-1)
     # arctan2 away from the origin: an azimuth of a spectrum without linear polarization is 0.
     linear = jnp.sqrt(jnp.sum(moment**2) + jnp.finfo(values.dtype).tiny)
@@ -106,15 +108,13 @@ def classical_guess(values: Array, valid: Array, windows: LineWindows) -> dict[s
     }
 
 
-def fit_linear_parameters(
-    values: Array, valid: Array, unit: Array, guess: dict[str, Array]
-) -> dict[str, Array]:
+def fit_linear_parameters(values: Array, valid: Array, unit: Array) -> dict[str, Array]:
     """The azimuth that turns a model's Q and U onto the data's.
 
     Args:
-        values, valid: as in `classical_guess`.
+        values: as in `classical_guess`.
+        valid: as in `classical_guess`.
         unit: `(4, n_wavelength)`, the model's profiles for azimuth 0, source constant 0 and source slope 1.
-        guess: the parameters behind `unit`.
     """
     stokes = jnp.where(jnp.all(valid, axis=0), values, 0)
     along = jnp.sum(stokes[1] * unit[1] + stokes[2] * unit[2])

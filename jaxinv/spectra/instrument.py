@@ -152,11 +152,13 @@ class SpectralPSF(Stage):
         """A measured profile, read between its points with a natural cubic spline; nothing lies beyond its ends.
 
         Args:
-            wavelength, spacing, model_wavelength: as in `gaussian`.
+            wavelength: as in `gaussian`.
             offset: `(n,)` distance from a monochromatic line at which its light is recorded [angstrom], in any order.
                 For the passband of a filter, transmission against wavelength at a fixed tuning, give minus the
                 distance from the tuning.
             transmission: `(n,)`, in any unit; noise around zero in the wings is kept.
+            spacing: as in `gaussian`.
+            model_wavelength: as in `gaussian`.
             centre: move the profile so that the centroid of its core is at 0. As measured (`False`), `shift` displaces
                 the recorded lines, which a wavelength calibration on the lines absorbs.
 

@@ -11,6 +11,7 @@ coefficients and Stokes parameters with their derivatives. Automatic differentia
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -128,7 +129,7 @@ class MilneEddington(Forward):
         return value, {name: jacobian[name] for name in parameters}
 
     def guess(self, values: Array, valid: Array) -> dict[str, Array]:
-        """A classical estimate from `(4, n_wavelength)` data; `valid` (same shape) is `False` where a sample is missing.
+        """A classical estimate from `(4, n_wavelength)` data; `valid` is `False` where a sample is missing.
 
         Centre of gravity of I + V and I - V for the velocity and the longitudinal field, second moments of Q and U for
         the transverse field and the azimuth; see `jaxinv.spectra.guess`.
@@ -136,7 +137,7 @@ class MilneEddington(Forward):
         guess = classical_guess(values, valid, self.windows)
         # What the moments cannot see (saturation, magneto-optical rotation) is in the profiles of the guess itself.
         unit = self({**guess, "azimuth": 0.0, "source_constant": 0.0, "source_slope": 1.0, "mu": 1.0})
-        guess |= fit_linear_parameters(values, valid, unit, guess)
+        guess |= fit_linear_parameters(values, valid, unit)
         return {name: value[None] for name, value in guess.items()}
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
@@ -171,7 +172,8 @@ class MilneEddington(Forward):
         @stokes.defjvp
         def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
             value, jacobian = self._value_and_jacobian(primals[0])
-            return value, sum(jacobian[name] * tangent for name, tangent in tangents[0].items())
+            moved = [jacobian[name] * tangent for name, tangent in tangents[0].items()]
+            return value, jnp.sum(jnp.stack(moved), axis=0)
 
         return stokes(arrays)
 
@@ -225,7 +227,7 @@ class MilneEddington(Forward):
         slope = p["mu"] * p["source_slope"]
         rotated = _rotate(unit, azimuth)
         jacobian = {
-            name: slope * _rotate(sum(column * by[j] for j, column in enumerate(partial)), azimuth)
+            name: slope * _rotate(functools.reduce(jnp.add, map(jnp.multiply, partial, by)), azimuth)
             for name, by in kappa_by.items()
         }
         zero = jnp.zeros_like(rotated[0])
@@ -324,13 +326,13 @@ def _observed(p: dict[str, Array], rotated: Array) -> Array:
 
 
 @jax.custom_jvp
-def _barrier(values):  # noqa: ANN001, ANN202
+def _barrier(values):
     """Keeps XLA from recomputing `values` in each consumer; differentiates as the identity."""
     return jax.lax.optimization_barrier(values)
 
 
 @_barrier.defjvp
-def _barrier_jvp(primals, tangents):  # noqa: ANN001, ANN202
+def _barrier_jvp(primals, tangents):
     return _barrier(primals[0]), tangents[0]
 
 

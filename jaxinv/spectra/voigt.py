@@ -1,7 +1,7 @@
 """The Voigt and Faraday-Voigt profiles with exact derivatives.
 
-w(z) = H + iF with z = v + ia (the Faddeeva function; H(0, 0) = 1, F = 2 x Dawson at a = 0), by the rational expansion of
-Weideman (1994, SIAM J. Numer. Anal. 31, 1497): w = 2 p(Z) / (L - iz)^2 + 1 / (sqrt(pi) (L - iz)), Z = (L + iz) / (L - iz).
+w(z) = H + iF with z = v + ia (the Faddeeva function; H(0, 0) = 1), by the rational expansion of Weideman (1994, SIAM J.
+Numer. Anal. 31, 1497): w = 2 p(Z) / (L - iz)^2 + 1 / (sqrt(pi) (L - iz)) with Z = (L + iz) / (L - iz).
 Largest error over the upper half plane: 1e-12 with 32 terms (float64), 6e-7 with 16 terms (float32).
 """
 

@@ -17,7 +17,9 @@ def absorption(wavelength: np.ndarray, shift: float = 0.0, width: float = 0.06) 
     return 1 - depth
 
 
-def cube(sigma: float = 1e-3, shift: float = 0.0, level: float = 30000.0, shape: tuple[int, int] = (40, 30)) -> StokesCube:
+def cube(
+    sigma: float = 1e-3, shift: float = 0.0, level: float = 30000.0, shape: tuple[int, int] = (40, 30)
+) -> StokesCube:
     rng = np.random.default_rng(1)
     values = rng.normal(0, sigma, (*shape, 4, len(WAVELENGTH)))
     values[:, :, 0] += absorption(WAVELENGTH, shift) * rng.uniform(0.8, 1.2, (*shape, 1))
@@ -71,7 +73,9 @@ def test_dead_pixels_are_not_looked_at() -> None:
     assert calibrate(StokesCube(values, WAVELENGTH), LINES, USED).continuum == pytest.approx(30000, rel=0.01)
 
 
-@pytest.mark.parametrize(("fill", "message"), [(np.nan, "all are NaN"), (0.0, "zero or negative"), (-3.0, "zero or negative")])
+@pytest.mark.parametrize(
+    ("fill", "message"), [(np.nan, "all are NaN"), (0.0, "zero or negative"), (-3.0, "zero or negative")]
+)
 def test_a_map_without_light_is_refused(fill: float, message: str) -> None:
     empty = StokesCube(np.full((3, 4, 4, 112), fill, np.float32), WAVELENGTH)
     with pytest.raises(ValueError, match=message):

@@ -74,7 +74,8 @@ def test_a_line_needs_only_its_quantum_numbers() -> None:
 
 def test_lines_are_values() -> None:
     one, other = (Line(wavelength=6302.5, j_lower=1, j_upper=0, g_lower=2.5, log_gf=-1.16) for _ in range(2))
-    assert one == other and len({one, other}) == 1
+    assert one == other
+    assert len({one, other}) == 1
     assert pickle.loads(pickle.dumps(one)) == one
     assert one.g_upper == 0.0  # a level with J = 0 does not split
 
@@ -145,7 +146,8 @@ def test_numbers_against_other_codes(name: str) -> None:
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
 def test_every_row_is_complete(line: Line) -> None:
-    assert line.element and line.excitation_potential is not None
+    assert line.element
+    assert line.excitation_potential is not None
     for source in (line.wavelength_source, line.lande_source, line.log_gf_source):
         assert source in REFERENCES
     assert (line.abo_sigma is None) == (line.abo_alpha is None) == (line.abo_source == "")
@@ -326,7 +328,9 @@ def test_the_printed_table_is_aligned_and_lists_every_source_once() -> None:
     head, body = rows[0], rows[1 : len(LINES) + 1]
     for line, row in zip(LINES, body, strict=True):
         assert row.startswith(line.name)
-        assert f"{line.wavelength:.4f}" in row and line.transition in row and f"{line.log_gf:.3f}" in row
+        assert f"{line.wavelength:.4f}" in row
+        assert line.transition in row
+        assert f"{line.log_gf:.3f}" in row
         assert row[head.index("transition") :].startswith(line.transition)
         assert REFERENCES[line.log_gf_source] in text
     used = {source for line in LINES for source in (line.wavelength_source, line.lande_source, line.log_gf_source)}
