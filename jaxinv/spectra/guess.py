@@ -63,7 +63,7 @@ def classical_guess(values: Array, valid: Array, windows: LineWindows) -> dict[s
     usable = jnp.all(valid, axis=0)
     stokes = jnp.where(usable, values, 0)
     brightest = jnp.max(jnp.where(usable, values[0], -jnp.inf))
-    continuum = jnp.where(jnp.isfinite(brightest), brightest, 1)
+    continuum = jnp.where(jnp.isfinite(brightest) & (brightest > 0), brightest, 1)
     lines = windows.lines
     best = max(range(len(lines)), key=lambda k: abs(lines[k][1]) * lines[k][0])
     distances = jnp.asarray(windows.distance, values.dtype)

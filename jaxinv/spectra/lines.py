@@ -290,7 +290,7 @@ _SHAPE = re.compile(  # "fe i 6302.5", "feii6149.2 a", "fe 1 630.25 nm", "6302.5
     r"(?:(?P<element>[a-z]{1,2}) ?(?:(?P<roman>iv|v|i{1,3})|(?P<arabic>[1-5])(?= ))? ?)?"
     r"(?P<number>\d+(?:\.\d*)?) ?(?P<unit>[a-z\u00e5\u00b5\u03bc]*)"
 )
-_UNITS = dict.fromkeys(("a", "å", "aa", "angstrom", "angstroms"), 1.0)
+_UNITS: dict[str, float] = dict.fromkeys(("a", "å", "aa", "angstrom", "angstroms"), 1.0)
 _UNITS |= {"nm": 10.0} | dict.fromkeys(("um", "µm", "μm", "micron", "microns"), 10000.0)
 _SCATTER = 5e-6
 """Relative differences between published wavelengths of one line that lookup forgives (1.5 km/s)."""
