@@ -265,7 +265,7 @@ def _inverse(curvature: Array) -> Array:
 def _solution(
     problem: Problem, known: dict[str, np.ndarray], arrays: dict[str, Any], batch: tuple[int, ...]
 ) -> Solution:
-    arrays = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), arrays)
+    arrays = jax.tree.map(lambda x: x.reshape((*batch, *x.shape[1:])), arrays)
     order = [name for name in problem.forward.units if name in arrays["parameters"]]
     return Solution(
         parameters={name: arrays["parameters"][name] for name in order},

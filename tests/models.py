@@ -1,0 +1,63 @@
+"""Small forward models with known answers, shared by the tests."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv.forward import Forward, Parameters
+
+X = np.linspace(0, 2, 30)
+
+
+class Line(Forward):
+    """intercept + slope x."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"intercept": "V", "slope": "V/s"}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        return parameters["intercept"] + parameters["slope"] * jnp.asarray(X)
+
+
+class Polynomial(Forward):
+    """sum of coefficients[k] x^k, an array-valued parameter, times a scale."""
+
+    degree: int = 2
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"coefficients": "", "scale": ""}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"coefficients": (self.degree + 1,)}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        powers = jnp.asarray(X)[:, None] ** jnp.arange(self.degree + 1)
+        return parameters["scale"] * (powers @ parameters["coefficients"])
+
+
+class Decay(Forward):
+    """amplitude exp(-rate x) + background."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"amplitude": "", "rate": "1/s", "background": ""}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        decay = jnp.exp(-parameters["rate"] * jnp.asarray(X))
+        return parameters["amplitude"] * decay + parameters["background"]
+
+
+class Wave(Forward):
+    """amplitude cos(x - phase): the phase is cyclic, and (amplitude, phase) is (-amplitude, phase + pi)."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"amplitude": "", "phase": "rad"}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        return parameters["amplitude"] * jnp.cos(3 * jnp.asarray(X) - parameters["phase"])
