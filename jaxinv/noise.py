@@ -106,11 +106,12 @@ class Poisson(Noise):
         # The deviance 2 (m - d + d log(d / m)) = (d - m)^2 / m * h(u), u = (d - m) / m, is analytic at d = m.
         u = (counts - mean) / mean
         near = jnp.abs(u) < 1e-2
-        far = jnp.where(near, 1.0, u)
-        exact = 2 * (jax.scipy.special.xlogy(1 + far, 1 + far) - far) / far**2
         series = 1 - u / 3 + u**2 / 6 - u**3 / 10 + u**4 / 15
-        shape = jnp.where(near, series, exact)
-        return jnp.where(valid, (counts - mean) / jnp.sqrt(mean) * jnp.sqrt(shape), 0)
+        small = (counts - mean) / jnp.sqrt(mean) * jnp.sqrt(jnp.where(near, series, 1))
+        logarithm = jnp.log(jnp.maximum(counts, 1e-30)) - jnp.log(mean)
+        deviance = 2 * (mean - counts + counts * logarithm)
+        large = jnp.sign(u) * jnp.sqrt(jnp.where(near, 1, deviance))
+        return jnp.where(valid, jnp.where(near, small, large), 0)
 
     def log_density(self, prediction: Array, data: Any) -> Array:
         counts, mean, valid = self._checked(prediction, data)

@@ -12,7 +12,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import constraints
@@ -24,14 +23,40 @@ Prior = Mapping[str, Any]
 class Cyclic(dist.Uniform):
     """Uniform on a circle: `high` is the same point as `low` (an azimuth: `Cyclic(0, pi)`).
 
-    An optimizer wraps such a parameter. A sampler sees two unconstrained coordinates, a standard normal vector in the
-    plane whose polar angle is the parameter: without an edge, so without divergences there.
+    An optimizer wraps such a parameter. A sampler sees two unconstrained coordinates, a vector in the plane from `Ring`
+    whose polar angle is the parameter: without an edge, so without divergences there.
     """
 
     @property
     def period(self) -> Array:
         """`high - low`."""
         return jnp.asarray(self.high, float) - jnp.asarray(self.low, float)  # pyright: ignore[reportArgumentType]
+
+
+class Ring(dist.Distribution):
+    """Vectors in the plane of any direction and a length near 1: the coordinates of a cyclic parameter.
+
+    The length keeps away from 0, where a well-determined angle would make the density a narrow funnel.
+    """
+
+    support = constraints.real_vector
+    _length = dist.Normal(1.0, 0.1)
+
+    def __init__(self) -> None:
+        super().__init__(event_shape=(2,))
+
+    def sample(self, key: PRNGKeyArray | None, sample_shape: tuple[int, ...] = ()) -> Array:
+        """`(*sample_shape, 2)`."""
+        turn, length = jax.random.split(key)
+        angle = jax.random.uniform(turn, sample_shape, maxval=2 * jnp.pi)
+        radius = self._length.sample(length, sample_shape)
+        return radius[..., None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
+
+    def log_prob(self, value: Array, intermediates: Any = None) -> Array:
+        """The log density in the plane."""
+        del intermediates
+        radius = jnp.sqrt(jnp.sum(value**2, -1) + 1e-12)
+        return self._length.log_prob(radius) - jnp.log(2 * jnp.pi * radius)
 
 
 class Tied(eqx.Module):
@@ -85,7 +110,8 @@ def log_density(prior: Prior, parameters: Mapping[str, Any]) -> Array:
     for name, distribution in free(prior).items():
         value = parameters[name]
         inside = _support(distribution)(value)
-        total = total + jnp.sum(jnp.where(inside, distribution.log_prob(value), -jnp.inf))
+        harmless = jnp.where(inside, value, centre(distribution))
+        total = total + jnp.sum(jnp.where(inside, distribution.log_prob(harmless), -jnp.inf))
     return total
 
 
@@ -174,7 +200,7 @@ def log_density_unconstrained(prior: Prior, z: Mapping[str, Array]) -> Array:
     total = jnp.zeros(())
     for name, distribution in free(prior).items():
         if isinstance(distribution, Cyclic):
-            total = total - jnp.sum(z[name] ** 2) / 2 - z[name].size / 2 * np.log(2 * np.pi)
+            total = total + jnp.sum(Ring().log_prob(z[name]))
         else:
             transform = biject_to(_support(distribution))
             value = transform(z[name])

@@ -164,15 +164,16 @@ class Problem(eqx.Module):
     def numpyro_model(self, data: Any = None, known: Parameters | None = None) -> dict[str, Array]:
         """A NumPyro model of one object: a sample site for each inferred parameter and the likelihood as a factor.
 
-        A cyclic parameter is a deterministic site of a standard normal vector `<name>_direction`, so that a sampler
-        meets no edge. Can be called inside a user's own model. Returns all parameters.
+        A cyclic parameter is a deterministic site of a vector `<name>_direction`, so that a sampler meets no edge.
+        Can be called inside a user's own model. Returns all parameters.
+
         """
         values: dict[str, Any] = dict(known or {})
         for name in self.names:
             distribution = self.prior[name]
             if isinstance(distribution, priors.Cyclic):
-                shape = (*distribution.shape(), 2)
-                direction = numpyro.sample(f"{name}_direction", dist.Normal(0, 1).expand(shape).to_event(len(shape)))
+                ring = priors.Ring().expand(distribution.shape()).to_event(len(distribution.shape()))
+                direction = numpyro.sample(f"{name}_direction", ring)
                 angle = priors.constrain({name: distribution}, {name: jnp.asarray(direction)})[name]
                 values[name] = numpyro.deterministic(name, angle)
             else:

@@ -184,7 +184,11 @@ def test_robust_and_counting_noise() -> None:
     robust = fit(Problem(Line(), StudentT(0.1, 3.0), LINE), spoiled)
     assert abs(robust.parameters["slope"] - clean.parameters["slope"]) < 3 * clean.standard_error["slope"]
     counts = np.random.default_rng(0).poisson(200 * np.exp(-1.2 * X) + 20, (60, len(X)))
-    wide = {"amplitude": dist.Uniform(1.0, 1000.0), "rate": dist.Uniform(0.01, 10.0), "background": dist.Uniform(0.1, 99.0)}
+    wide = {
+        "amplitude": dist.Uniform(1.0, 1000.0),
+        "rate": dist.Uniform(0.01, 10.0),
+        "background": dist.Uniform(0.1, 99.0),
+    }
     found = fit(Problem(Decay(), Poisson(), wide), counts.astype(np.float32))
     pull = (found.parameters["amplitude"] - 200) / found.standard_error["amplitude"]
     assert np.std(pull) == pytest.approx(1, abs=0.3)

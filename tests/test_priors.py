@@ -1,0 +1,87 @@
+"""One statement, four uses: bounds, coordinates, density and samples of a prior."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+import scipy.stats
+
+from jaxinv import priors
+
+BOUNDS = [
+    (dist.Uniform(-1.0, 3.0), -1, 3),
+    (dist.Normal(2.0, 1.0), -np.inf, np.inf),
+    (dist.HalfNormal(2.0), 0, np.inf),
+    (dist.LogNormal(0.0, 1.0), 0, np.inf),
+    (dist.Exponential(1.0), 0, np.inf),
+    (dist.TruncatedNormal(0.0, 1.0, low=-0.5, high=2.0), -0.5, 2),
+    (dist.Beta(2.0, 2.0), 0, 1),
+    (dist.StudentT(3.0), -np.inf, np.inf),
+    (priors.Cyclic(0.0, np.pi), 0, np.pi),
+]
+
+
+@pytest.mark.parametrize(("distribution", "low", "high"), BOUNDS, ids=lambda x: type(x).__name__)
+def test_bounds_are_those_of_the_support(distribution: dist.Distribution, low: float, high: float) -> None:
+    lower, upper = priors.bounds(distribution)
+    np.testing.assert_allclose([lower, upper], [low, high], rtol=1e-6)
+    array = distribution.expand((3,))
+    assert priors.bounds(array)[0].shape == (3,)
+    assert priors.bounds(array.to_event(1))[0].shape == (3,)
+    drawn = priors.sample({"x": distribution}, jax.random.key(0), (1000,))["x"]
+    assert np.all((drawn >= lower) & (drawn <= upper))
+    centre = priors.centre(distribution)
+    assert np.isfinite(centre)
+
+
+def test_bounds_of_what_has_none() -> None:
+    for distribution in (dist.Dirichlet(jnp.ones(3)), dist.Poisson(2.0), dist.Categorical(jnp.ones(3) / 3)):
+        with pytest.raises(ValueError, match=f"interval.*{type(distribution).__name__}"):
+            priors.bounds(distribution)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("distribution", "low", "high"), BOUNDS[:-1], ids=lambda x: type(x).__name__)
+def test_coordinates_and_their_density(distribution: dist.Distribution, low: float, high: float) -> None:
+    del low, high
+    prior = {"x": distribution}
+    for x in priors.sample(prior, jax.random.key(1), (20,))["x"]:
+        z = priors.unconstrain(prior, {"x": x})
+        assert priors.constrain(prior, z)["x"] == pytest.approx(float(x), rel=1e-4, abs=1e-4)
+    grid = jnp.linspace(-60, 60, 240001)
+    density = jax.vmap(lambda z: priors.log_density_unconstrained(prior, {"x": z}))(grid)
+    assert np.trapezoid(np.exp(density), grid) == pytest.approx(1, rel=2e-2)
+    edges = jnp.array([-1e3, 1e3])
+    slope = jax.vmap(jax.grad(lambda z: priors.log_density_unconstrained(prior, {"x": z})))(edges / 30)
+    assert np.all(np.isfinite(slope))
+
+
+def test_a_cyclic_parameter_has_no_edge() -> None:
+    prior = {"angle": priors.Cyclic(0.0, np.pi)}
+    z = jax.random.normal(jax.random.key(0), (4000, 2))
+    angle = jax.vmap(lambda z: priors.constrain(prior, {"angle": z})["angle"])(z)
+    assert scipy.stats.kstest(np.asarray(angle), "uniform", (0, np.pi)).pvalue > 0.01
+    for x in (0.0, 0.3, 2.0, 3.1):
+        back = priors.constrain(prior, priors.unconstrain(prior, {"angle": x}))["angle"]
+        assert np.sin(2 * (float(back) - x)) == pytest.approx(0, abs=1e-5)
+    at_origin = jax.grad(lambda z: priors.constrain(prior, {"angle": z})["angle"])(jnp.zeros(2))
+    assert np.all(np.isfinite(at_origin))
+    wrapped = priors.project(prior, {"angle": jnp.asarray([-0.1, 0.5, 3.2])})["angle"]
+    np.testing.assert_allclose(wrapped, [np.pi - 0.1, 0.5, 3.2 - np.pi], atol=1e-6)
+
+
+def test_projection_clips_to_the_support() -> None:
+    prior = {"x": dist.Uniform(0.0, 1.0), "y": dist.Normal(0, 1), "z": 3.0}
+    out = priors.project(prior, {"x": jnp.asarray(2.0), "y": jnp.asarray(-50.0)})
+    assert (out["x"], out["y"]) == (1, -50)
+
+
+def test_density_of_the_parameters() -> None:
+    prior = {"x": dist.Uniform(0.0, 4.0), "y": dist.Normal(1.0, 2.0), "z": 5.0, "t": priors.Tied("x")}
+    inside = priors.log_density(prior, {"x": 1.0, "y": 0.0})
+    assert inside == pytest.approx(-np.log(4) + scipy.stats.norm(1, 2).logpdf(0), rel=1e-5)
+    assert priors.log_density(prior, {"x": 9.0, "y": 0.0}) == -np.inf
+    assert list(priors.free(prior)) == ["x", "y"]
+    assert list(priors.tied(prior)) == ["t"]
+    assert priors.fixed(prior) == {"z": 5.0}

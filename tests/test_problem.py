@@ -1,0 +1,139 @@
+"""A problem's parts in concert: derivatives, densities, simulation and the NumPyro model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import log_density as numpyro_log_density
+
+from jaxinv import priors
+from jaxinv.noise import Gaussian
+from jaxinv.observation import Observation
+from jaxinv.priors import Tied
+from jaxinv.problem import Problem
+from tests.models import Decay, Line, Polynomial, Wave, X
+
+PRIOR = {"intercept": dist.Normal(0.0, 2.0), "slope": dist.Uniform(-5.0, 5.0)}
+
+
+def test_names_are_checked_and_the_nearest_one_is_named() -> None:
+    with pytest.raises(ValueError, match="no parameter 'slop'; did you mean 'slope'"):
+        Problem(Line(), Gaussian(1.0), {"slop": dist.Normal(0, 1)})
+    with pytest.raises(ValueError, match="infers nothing"):
+        Problem(Line(), Gaussian(1.0), {"slope": 1.0, "intercept": 2.0})
+    with pytest.raises(ValueError, match="'other'"):
+        Problem(Line(), Gaussian(1.0), PRIOR).given(["other"])
+    with pytest.raises(KeyError, match="intercept"):
+        Problem(Line(), Gaussian(1.0), {"slope": dist.Normal(0, 1)}).predict({"slope": 1.0})
+
+
+def test_names_keep_the_models_order_through_jit() -> None:
+    problem = Problem(Decay(), Gaussian(1.0), {k: dist.Normal(0, 1) for k in ("rate", "background", "amplitude")})
+    assert problem.names == ("amplitude", "rate", "background")
+    seen = []
+    jax.jit(lambda p: seen.append(p.names) or jnp.zeros(()))(problem)
+    assert seen == [problem.names]
+
+
+@pytest.mark.usefixtures("float64")
+def test_linearize_follows_ties_and_arrays() -> None:
+    prior = {"coefficients": dist.Normal(0.0, 1.0).expand((3,)), "scale": Tied("coefficients", lambda c: 1 + c[0] ** 2)}
+    problem = Problem(Polynomial(), Gaussian(1.0), prior)
+    at = {"coefficients": jnp.array([0.5, -0.3, 0.2])}
+    value, jacobian = problem.linearize(at)
+    assert jacobian["coefficients"].shape == (30, 3)
+    np.testing.assert_allclose(value, problem.predict(at))
+    for k in range(3):
+        step = 1e-6 * jnp.eye(3)[k]
+        up, down = (problem.predict({"coefficients": at["coefficients"] + s * step}) for s in (1, -1))
+        np.testing.assert_allclose(jacobian["coefficients"][:, k], (up - down) / 2e-6, atol=1e-8)
+
+
+def test_residuals_and_known_parameters() -> None:
+    problem = Problem(Line(), Gaussian(0.5), PRIOR)
+    data = 1 + 2 * X
+    at = {"intercept": 1.0, "slope": 1.0}
+    np.testing.assert_allclose(problem.residual(at, data), X / 0.5, rtol=1e-5)
+    halved = problem.residual(at, Observation(data, sigma=1.0, mask=X > 0.5))
+    np.testing.assert_allclose(halved, np.where(X > 0.5, X, 0), rtol=1e-5)
+    assert problem.given(["slope"]).names == ("intercept",)
+
+
+def test_simulation_is_reproducible_and_each_parameter_independent_of_the_others() -> None:
+    problem = Problem(Line(), Gaussian(0.1), PRIOR)
+    parameters, data = problem.simulate(jax.random.key(0), (40, 50))
+    again, _ = problem.simulate(jax.random.key(0), (40, 50))
+    assert data.shape == (40, 50, 30)
+    np.testing.assert_array_equal(parameters["slope"], again["slope"])
+    residual = data - parameters["intercept"][..., None] - parameters["slope"][..., None] * X
+    assert np.std(residual) == pytest.approx(0.1, rel=0.02)
+    assert np.std(parameters["intercept"]) == pytest.approx(2, rel=0.1)
+    known = np.linspace(-1, 1, 8)
+    some, data = problem.given(["slope"]).simulate(jax.random.key(1), (8,), known={"slope": known})
+    assert list(some) == ["intercept"]
+    slope = np.polyfit(X, np.asarray(data).T, 1)[0]
+    np.testing.assert_allclose(slope, known, atol=0.2)
+
+
+def test_density_in_unconstrained_coordinates_is_numpyros() -> None:
+    problem = Problem(Line(), Gaussian(0.3), PRIOR)
+    data = jnp.asarray(0.5 + 1.5 * X)
+    for seed in range(5):
+        z = dict(zip(PRIOR, jax.random.normal(jax.random.key(seed), (2,)), strict=True))
+        parameters = problem.constrain(z)
+        theirs, _ = numpyro_log_density(problem.numpyro_model, (data,), {}, parameters)
+        _, jacobian = priors.constrain(PRIOR, z), dist.transforms.biject_to(PRIOR["slope"].support)
+        theirs = theirs + jacobian.log_abs_det_jacobian(z["slope"], parameters["slope"])
+        assert problem.log_density(z, data) == pytest.approx(float(theirs), rel=1e-5)
+        back = problem.unconstrain(parameters)
+        assert back["slope"] == pytest.approx(float(z["slope"]), rel=1e-3)
+    extreme = jax.grad(lambda z: problem.log_density(z, data))(
+        {"intercept": jnp.asarray(1e3), "slope": jnp.asarray(50.0)}
+    )
+    assert all(np.isfinite(value) for value in extreme.values())
+
+
+def test_a_model_without_an_estimate_starts_at_the_centre() -> None:
+    problem = Problem(Line(), Gaussian(0.3), PRIOR)
+    guess = problem.guess(jnp.asarray(X))
+    assert guess["slope"].shape == (1,)
+    assert (guess["slope"][0], guess["intercept"][0]) == (0, 0)
+
+
+@pytest.mark.slow
+def test_numpyros_sampler_meets_the_closed_form() -> None:
+    sigma, prior = 0.4, {"intercept": dist.Normal(0.0, 1.0), "slope": dist.Normal(0.0, 1.0)}
+    data = 0.8 - 0.6 * X + np.random.default_rng(0).normal(0, sigma, len(X))
+    problem = Problem(Line(), Gaussian(sigma), prior)
+    mcmc = MCMC(NUTS(problem.numpyro_model), num_warmup=500, num_samples=4000, progress_bar=False)
+    mcmc.run(jax.random.key(0), jnp.asarray(data))
+    design = np.column_stack([np.ones_like(X), X])
+    covariance = np.linalg.inv(design.T @ design / sigma**2 + np.eye(2))
+    mean = covariance @ design.T @ data / sigma**2
+    for k, name in enumerate(prior):
+        draws = mcmc.get_samples()[name]
+        assert np.mean(draws) == pytest.approx(mean[k], abs=0.1 * np.sqrt(covariance[k, k]))
+        assert np.std(draws) == pytest.approx(np.sqrt(covariance[k, k]), rel=0.06)
+
+
+@pytest.mark.slow
+def test_a_cyclic_site_inside_a_users_own_model() -> None:
+    problem = Problem(
+        Wave(), Gaussian(0.2), {"amplitude": dist.HalfNormal(2.0), "phase": priors.Cyclic(0.0, 2 * np.pi)}
+    )
+    data = jnp.asarray(1.5 * np.cos(3 * X - 6.2))  # next to the edge of the circle
+
+    def model(data: jax.Array) -> None:
+        numpyro.sample("nuisance", dist.Normal(0, 1))
+        problem.numpyro_model(data)
+
+    mcmc = MCMC(NUTS(model), num_warmup=400, num_samples=1000, progress_bar=False)
+    mcmc.run(jax.random.key(0), data)
+    draws = mcmc.get_samples()
+    assert mcmc.get_extra_fields()["diverging"].sum() == 0
+    mean = np.angle(np.mean(np.exp(1j * np.asarray(draws["phase"]))))
+    assert np.sin(mean - 6.2) == pytest.approx(0, abs=0.05)
+    assert np.mean(draws["amplitude"]) == pytest.approx(1.5, abs=0.1)
