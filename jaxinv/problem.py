@@ -158,7 +158,7 @@ class Problem(eqx.Module):
             return self.noise.simulate(key, self.predict({**parameters, **known}))
 
         data = jax.vmap(one)(parameters, known, jax.random.split(noise_key, n))
-        reshape = lambda x: x.reshape(*shape, *x.shape[1:])  # noqa: E731
+        reshape = lambda x: x.reshape((*shape, *x.shape[1:]))  # noqa: E731
         return jax.tree.map(reshape, parameters), reshape(data)
 
     def numpyro_model(self, data: Any = None, known: Parameters | None = None) -> dict[str, Array]:
@@ -166,7 +166,6 @@ class Problem(eqx.Module):
 
         A cyclic parameter is a deterministic site of a vector `<name>_direction`, so that a sampler meets no edge.
         Can be called inside a user's own model. Returns all parameters.
-
         """
         values: dict[str, Any] = dict(known or {})
         for name in self.names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
     if not (start == b"SIMPLE  =" or start[:2] == b"\x1f\x8b"):
         raise InputError(f"{path} is not a FITS file: it does not begin with a SIMPLE card")
     try:
-        hdus = fits.open(path, memmap=True, do_not_scale_image_data=True, ignore_missing_simple=False)
-        places: list[Any] = [hdus.fileinfo(k) for k in range(len(hdus))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the library only warns of is an error below
+            hdus = fits.open(path, memmap=True, do_not_scale_image_data=True)
+            places: list[Any] = [hdus.fileinfo(k) for k in range(len(hdus))]
         ends = [place["datLoc"] + place["datSpan"] for place in places]
     except (OSError, TypeError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as FITS ({str(error).splitlines()[0]}): copy it again") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -273,7 +274,10 @@ def _wcs_wavelength(path: Path, hdus: Any, header: Any, number: int, n: int) -> 
         raise InputError(f"{path}: CUNIT{number} of the wavelength is {unit!r}, not Angstrom, nm, um or m")
     try:
         # The library returns metres whatever the header's unit.
-        metres = np.asarray(WCS(header, fobj=hdus).sub([number]).wcs_pix2world(np.arange(n)[:, None], 0))[:, 0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on dates and units that it put right
+            world = WCS(header, fobj=hdus).sub([number])
+        metres = np.asarray(world.wcs_pix2world(np.arange(n)[:, None], 0))[:, 0]
     except Exception as error:
         raise InputError(f"{path}: the wavelength axis cannot be understood ({str(error).splitlines()[0]})") from None
     wavelength = metres * 1e10

@@ -1,0 +1,125 @@
+"""Maps on disk: units, world coordinates, codes; whole or not at all."""
+
+import errno
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from jaxinv import io
+from jaxinv.solution import Solution, SolutionMap, Status
+
+NY, NX = 4, 6
+
+
+def solution_map() -> SolutionMap:
+    rng = np.random.default_rng(0)
+    image = lambda: rng.normal(size=(NY, NX)).astype(np.float32)  # noqa: E731
+    parameters = {"field_strength": image(), "doppler_width": rng.normal(size=(NY, NX, 2)), "damping": image()}
+    solution = Solution(
+        parameters=parameters,
+        standard_error={name: np.abs(parameters[name]) for name in ("field_strength", "doppler_width")},
+        covariance=rng.normal(size=(NY, NX, 3, 3)),
+        labels=("field_strength", "doppler_width[0]", "doppler_width[1]"),
+        chi2=image(),
+        iterations=np.full((NY, NX), 9),
+        starts=np.ones((NY, NX), int),
+        status=rng.integers(0, 5, (NY, NX)),
+    )
+    header = {
+        "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRPIX1": 2.0, "CRPIX2": 1.0,
+        "CRVAL1": 100.0, "CRVAL2": -50.0, "CDELT1": 0.15, "CDELT2": 0.16, "DATE-OBS": "2020-01-01T00:00:00.000",
+        "TELESCOP": "HINODE",
+    }  # fmt: skip
+    units = {"field_strength": "G", "doppler_width": "Angstrom", "damping": ""}
+    return SolutionMap(solution, units, header, {"version": "0", "command": "x" * 200})
+
+
+def test_everything_is_read_back(tmp_path: Path) -> None:
+    maps = solution_map()
+    io.write_maps(tmp_path / "a.fits", maps)
+    again = io.read_maps(tmp_path / "a.fits")
+    for group in ("parameters", "standard_error"):
+        assert list(getattr(again, group)) == list(getattr(maps, group))
+        for name, values in getattr(maps, group).items():
+            np.testing.assert_array_equal(getattr(again, group)[name], values)
+    np.testing.assert_array_equal(again.solution.covariance, maps.solution.covariance)
+    np.testing.assert_array_equal(again.status, maps.status)
+    assert again.solution.labels == maps.solution.labels
+    assert (again.units, again.header, again.provenance) == (maps.units, maps.header, maps.provenance)
+
+
+def test_astropy_and_sunpy_understand_the_file(tmp_path: Path) -> None:
+    io.write_maps(tmp_path / "a.fits", solution_map())
+    with fits.open(tmp_path / "a.fits") as file:
+        file.verify("exception")
+        header = file["FIELD_STRENGTH"].header
+        assert header["BUNIT"] == "G"
+        assert file["FIELD_STRENGTH_ERR"].header["BUNIT"] == "G"
+        assert file["DOPPLER_WIDTH"].data.shape == (2, NY, NX)
+        assert file["STATUS"].header["STATUS3"].startswith("NO_DATA: ")
+        assert file["COVARIANCE"].header["PAR2"] == "doppler_width[0]"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a date that it adds
+            corner = WCS(header).pixel_to_world_values(1, 0)
+        np.testing.assert_allclose(np.array(corner) * 3600 % 1296000, [100, 1296000 - 50], atol=1e-6)
+        data = file["FIELD_STRENGTH"].data
+    sunpy_map = pytest.importorskip("sunpy.map", reason="sunpy is in the development extra")
+    with pytest.warns(Warning, match="metadata"):
+        seen = sunpy_map.Map(data, header)
+        assert seen.unit == "G"
+        assert seen.coordinate_system.axis1 == "HPLN-TAN"
+        assert seen.center.Tx.value == pytest.approx(100 + 0.15 * 1.5, abs=1e-3)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.fits"
+    target.write_text("what was there before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(io.OutputError, match=r"cannot write .*a\.fits: No space left on device"):
+        io.write_maps(target, solution_map(), overwrite=True)
+    assert target.read_text() == "what was there before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    for path, message in (
+        (tmp_path / "nowhere" / "a.fits", "No such file or directory"),
+        (tmp_path, "it is a folder"),
+    ):
+        with pytest.raises(io.OutputError, match=message):
+            io.write_maps(path, solution_map())
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "a.fits")
+    with pytest.raises(io.InputError, match="no file of maps: it lacks the extension CHI2"):
+        io.read_maps(tmp_path / "a.fits")
+
+
+def test_the_store_keeps_whole_chunks_only(tmp_path: Path) -> None:
+    store = io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "1"})
+    assert len(store) == 0
+    chunk = {"chi2": np.arange(3.0), "parameters/velocity": np.ones(3, np.float32)}
+    store[0] = chunk
+    store[2] = chunk
+    again = io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "1"})
+    assert list(again) == [0, 2]
+    assert (1 in again, 2 in again) == (False, True)
+    assert again[0]["parameters/velocity"].dtype == np.float32
+    np.testing.assert_array_equal(again[2]["chi2"], chunk["chi2"])
+    damaged = next((tmp_path / "run").glob("*2.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    assert 2 not in again
+    with pytest.raises(io.InputError, match="another options: .*--restart"):
+        io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "2"})
+    again.discard()
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,255 @@
+"""Stokes cubes from disk in any arrangement, against what astropy reads and against what was written."""
+
+import itertools
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from jaxinv import io
+from jaxinv.observation import StokesCube
+
+NY, NX, NW = 3, 5, 7
+WAVELENGTH = 6302.0 + 0.02 * np.arange(NW)
+VALUES = np.random.default_rng(0).normal(size=(NY, NX, 4, NW)).astype(np.float32)
+CARDS = {
+    "y": ("HPLT-TAN", "arcsec", 2.0, 10.0, 0.16),
+    "x": ("HPLN-TAN", "arcsec", 1.0, -20.0, 0.15),
+    "stokes": ("STOKES", "", 1.0, 1.0, 1.0),
+    "wavelength": ("AWAV", "Angstrom", 1.0, WAVELENGTH[0], 0.02),
+}
+ROLES = ("y", "x", "stokes", "wavelength")
+
+
+def write(path: Path, order: tuple[str, ...] = ROLES, values: np.ndarray = VALUES, **changes: tuple) -> Path:
+    """A FITS cube whose NumPy axes are `order`."""
+    hdu = fits.PrimaryHDU(np.transpose(values, [ROLES.index(role) for role in order]))
+    for number, role in zip(range(len(order), 0, -1), order, strict=True):
+        for key, value in zip(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT"), {**CARDS, **changes}[role], strict=True):
+            if value != "":
+                hdu.header[f"{key}{number}"] = value
+    hdu.writeto(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize("order", itertools.permutations(ROLES))
+def test_any_order_of_axes(tmp_path: Path, order: tuple[str, ...]) -> None:
+    path = write(tmp_path / "cube.fits", order)
+    cube = io.read_stokes(path)
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+    np.testing.assert_array_equal(cube.values[1:2], VALUES[1:2])
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH, atol=1e-6)
+    assert cube.values[:].dtype == np.float32
+    number = len(order) - order.index("x")
+    theirs = WCS(fits.getheader(path)).wcs.crval[number - 1] * 3600
+    assert cube.header["CRVAL1"] == pytest.approx(theirs)
+    assert cube.header["CTYPE2"] == "HPLT-TAN"
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("nm", 10), ("um", 1e4), ("m", 1e10), ("Angstrom", 1)])
+def test_units_of_wavelength(tmp_path: Path, unit: str, scale: float) -> None:
+    axis = ("AWAV", unit, 1.0, WAVELENGTH[0] / scale, 0.02 / scale)
+    np.testing.assert_allclose(io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength, WAVELENGTH, rtol=1e-9)
+
+
+def test_vacuum_wavelengths_become_air(tmp_path: Path) -> None:
+    """H alpha: 6564.614 in vacuum, 6562.801 in air (NIST)."""
+    axis = ("WAVE", "Angstrom", 1.0, 6564.614, 0.02)
+    assert io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength[0] == pytest.approx(6562.801, abs=2e-3)
+
+
+def test_falling_wavelengths_and_permuted_stokes(tmp_path: Path) -> None:
+    axis = ("AWAV", "Angstrom", 1.0, WAVELENGTH[-1], -0.02)
+    cube = io.read_stokes(write(tmp_path / "a.fits", values=VALUES[..., ::-1], wavelength=axis))
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH, atol=1e-6)
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+    backwards = ("STOKES", "", 1.0, 4.0, -1.0)
+    cube = io.read_stokes(write(tmp_path / "b.fits", values=VALUES[:, :, ::-1], stokes=backwards))
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+
+
+def test_scaled_integers_and_blanks(tmp_path: Path) -> None:
+    counts = np.round(VALUES * 100).astype(np.int16)
+    path = write(tmp_path / "a.fits", values=counts)
+    with fits.open(path, mode="update", do_not_scale_image_data=True) as file:
+        file[0].header.update({"BSCALE": 0.5, "BZERO": 3.0, "BLANK": int(counts[0, 0, 0, 0])})
+    values = io.read_stokes(path).values[:]
+    expected = fits.getdata(path).astype(np.float32)
+    np.testing.assert_allclose(values, expected, equal_nan=True)
+    assert np.isnan(values[0, 0, 0, 0])
+
+
+def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits")
+    data, header = fits.getdata(path, header=True)
+    header["CTYPE5"] = "TIME"
+    fits.writeto(tmp_path / "b.fits", data[None], header)
+    np.testing.assert_array_equal(io.read_stokes(tmp_path / "b.fits").values[:], VALUES)
+    fits.writeto(tmp_path / "c.fits", np.stack([data, data]), header)
+    with pytest.raises(io.InputError, match="more than two axes"):
+        io.read_stokes(tmp_path / "c.fits")
+
+
+def test_one_spectrum_and_one_slit(tmp_path: Path) -> None:
+    header = fits.Header()
+    for number, role in ((1, "wavelength"), (2, "stokes")):
+        for key, value in zip(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT"), CARDS[role], strict=True):
+            if value != "":
+                header[f"{key}{number}"] = value
+    fits.writeto(tmp_path / "a.fits", VALUES[0, 0], header)
+    np.testing.assert_array_equal(io.read_stokes(tmp_path / "a.fits").values[:], VALUES[:1, :1])
+    fits.writeto(tmp_path / "b.fits", VALUES[:, 0], header)
+    np.testing.assert_array_equal(io.read_stokes(tmp_path / "b.fits").values[:], VALUES[:, :1])
+
+
+def test_wavelengths_in_an_extension_and_axes_by_name(tmp_path: Path) -> None:
+    table = fits.ImageHDU(WAVELENGTH / 10, name="WAVELENGTH")
+    table.header["BUNIT"] = "nm"
+    fits.HDUList([fits.PrimaryHDU(VALUES), table]).writeto(tmp_path / "a.fits")
+    cube = io.read_stokes(tmp_path / "a.fits")
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH)
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+    fits.writeto(tmp_path / "b.fits", np.moveaxis(VALUES, 3, 0))
+    cube = io.read_stokes(tmp_path / "b.fits", axes="wavelength y x stokes", wavelength=WAVELENGTH * u.AA)
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+
+
+def test_a_written_cube_is_read_back(tmp_path: Path) -> None:
+    uneven = WAVELENGTH + np.array([0, 0, 0.003, 0, 0.01, 0, 0])
+    header = {"CTYPE1": "HPLN-TAN", "CUNIT1": "arcsec", "CRPIX1": 1.0, "CRVAL1": 3.0, "CDELT1": 0.1, "TELESCOP": "X"}
+    cube = StokesCube(VALUES, uneven, unit="DN", header=header)
+    io.write_stokes(tmp_path / "a.fits", cube)
+    again = io.read_stokes(tmp_path / "a.fits")
+    np.testing.assert_array_equal(again.values[:], VALUES)
+    np.testing.assert_array_equal(again.wavelength, uneven)
+    assert (again.unit, dict(again.header)) == ("DN", header)
+    with pytest.raises(io.OutputError, match="exists already"):
+        io.write_stokes(tmp_path / "a.fits", cube)
+
+
+def test_arrays_and_quantities() -> None:
+    cube = io.stokes_cube(VALUES * u.DN, WAVELENGTH / 10 * u.nm, header={"TELESCOP": "X"})
+    assert (cube.unit, cube.header["TELESCOP"]) == ("DN", "X")
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH)
+    assert io.stokes_cube(VALUES[0, 0], WAVELENGTH).values.shape == (1, 1, 4, NW)
+    assert io.stokes_cube(VALUES[0], WAVELENGTH).values.shape == (NX, 1, 4, NW)
+    turned = io.stokes_cube(np.moveaxis(VALUES, 2, 0)[..., ::-1], WAVELENGTH[::-1], axes="stokes y x wavelength")
+    np.testing.assert_array_equal(turned.values, VALUES)
+    for arguments, message in (
+        ((VALUES, WAVELENGTH * u.s), "not a length"),
+        ((VALUES[:, :, :3], WAVELENGTH), "length 4"),
+        ((VALUES, WAVELENGTH[:-1]), "do not match"),
+        ((VALUES, WAVELENGTH[:, None]), "do not match"),
+    ):
+        with pytest.raises(io.InputError, match=message):
+            io.stokes_cube(*arguments)
+    with pytest.raises(io.InputError, match="must name the 4 axes"):
+        io.stokes_cube(VALUES, WAVELENGTH, axes="y x z wavelength")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stokes": ("LINEAR", "", 1.0, 1.0, 1.0)}, "no STOKES axis; its CTYPEs are"),
+        ({"stokes": ("STOKES", "", 1.0, -4.0, 1.0)}, "lacks Stokes I, Q, U, V"),
+        ({"wavelength": ("FREQ", "Hz", 1.0, 4.7e14, 1e9)}, "no wavelength axis"),
+        ({"wavelength": ("AWAV", "s", 1.0, 6302.0, 0.02)}, "'s', not Angstrom"),
+        ({"wavelength": ("AWAV", "", 1.0, 6302.0, 0.02)}, "cannot be: check CUNIT"),
+        ({"wavelength": ("AWAV", "nm", 1.0, 6302.0 * 100, 0.02)}, "cannot be"),
+    ],
+)
+def test_headers_that_do_not_say_enough(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(io.InputError, match=message):
+        io.read_stokes(write(tmp_path / "a.fits", **changes))
+
+
+def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits")
+    whole = path.read_bytes()
+    (tmp_path / "short.fits").write_bytes(whole[: len(whole) - 2880])
+    (tmp_path / "head.fits").write_bytes(whole[:1000])
+    (tmp_path / "text.fits").write_text("not FITS")
+    (tmp_path / "empty").mkdir()
+    fits.PrimaryHDU().writeto(tmp_path / "none.fits")
+    for name, message in (
+        ("short.fits", "truncated: its headers announce 5760 bytes and it has 2880"),
+        ("head.fits", "FITS"),
+        ("text.fits", "not a FITS file"),
+        ("missing.fits", "no file"),
+        ("empty", "holds no FITS file"),
+        ("none.fits", "no image of two or more axes"),
+    ):
+        with pytest.raises(io.InputError, match=message):
+            io.read_stokes(tmp_path / name)
+
+
+def slit(path: Path, values: np.ndarray, second: int, **cards: object) -> None:
+    hdu = fits.PrimaryHDU(values)
+    hdu.header.update({"INSTRUME": "SOT/SP", "TELESCOP": "HINODE", "XCEN": 0.15 * second, "XSCALE": 0.15, "YSCALE": 0.16})
+    hdu.header.update({"DATE_OBS": f"2007-02-27T00:20:{second:02d}.000", "CDELT1": -0.0221, **cards})
+    hdu.writeto(path)
+
+
+def test_slits_are_assembled_in_the_order_of_their_times(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    light = rng.integers(-2000, 60000, (4, 6, 3, 112))  # slit, stokes after the move below
+    light[:, :, 0] = rng.integers(1000, 60000, (4, 6, 112))
+    light[:, :, 1:] = rng.integers(-2000, 2000, (4, 6, 2, 112))
+    full = np.concatenate([light, light[:, :, 2:]], axis=2)  # (slit, y, 4, wavelength)
+    for k, name in enumerate(("d", "b", "c", "a")):
+        slit(tmp_path / f"{name}.fits", np.moveaxis(full[k], 1, 0).astype(np.uint16).astype(np.int16), k)
+    cube = io.read_stokes(tmp_path)
+    np.testing.assert_array_equal(cube.values[:], np.moveaxis(full, 0, 1))
+    np.testing.assert_array_equal(cube.values[2:4], np.moveaxis(full, 0, 1)[2:4])
+    assert cube.header["CDELT1"] == pytest.approx(0.15)
+    assert cube.header["DATE-OBS"] == "2007-02-27T00:20:00.000"
+    slit(tmp_path / "e.fits", np.zeros((4, 5, 112), np.int16), 9)
+    with pytest.raises(io.InputError, match="belong to different maps"):
+        io.read_stokes(tmp_path)
+    write(tmp_path / "f.fits")
+    with pytest.raises(io.InputError, match="not a Hinode/SP level-1 slit"):
+        io.read_stokes(tmp_path)
+
+
+def test_a_real_hinode_slit(reference_data: Path) -> None:
+    folder = reference_data / "spectra/hinode"
+    path = folder / "SP4D20070227_002010.0C.fits"
+    cube = io.read_stokes(path)
+    raw = fits.getdata(path).astype(float)
+    assert cube.map_shape == (1024, 1)
+    assert cube.unit == "DN"
+    raw[0][raw[0] < 0] += 65536
+    np.testing.assert_array_equal(cube.values[:][:, 0], np.moveaxis(raw, 0, 1))
+    listed = np.loadtxt(folder / "wavelengthHinode.txt").ravel()
+    np.testing.assert_allclose(cube.wavelength[: len(listed)], listed[:112], atol=0.03)
+
+
+def test_real_pixels_with_wavelengths_in_an_extension(reference_data: Path) -> None:
+    cube = io.read_stokes(reference_data / "spectra/hinode/hinode4d.20130912.sample.fits")
+    assert cube.values.shape == (5, 5, 4, 112)
+    np.testing.assert_allclose(cube.wavelength[[0, -1]], [6300.883, 6303.262], atol=1e-3)
+
+
+def test_real_profiles_and_cavity_map(reference_data: Path) -> None:
+    for name, width in (("HINODE_SP_ins_prof", 0.025), ("crisp", 0.056), ("CRISP_6173_1mA", 0.056)):
+        offset, transmission = io.read_spectral_psf(reference_data / f"spectra/psf/{name}.psf")
+        fine = np.linspace(-0.2, 0.2, 4001)
+        above = np.interp(fine, offset, transmission) > transmission.max() / 2
+        assert np.ptp(fine[above]) == pytest.approx(width, abs=0.006)
+    cavity = io.read_map(reference_data / "spectra/crisp/crisp.6301_6302.2019-05-10_cmap.fits")
+    assert cavity.shape == (120, 350)
+    assert np.abs(cavity).max() < 0.02
+
+
+def test_tables_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.psf").write_text("1 2 3\n1 2 3\n1 2 3\n")
+    (tmp_path / "b.psf").write_text("one two\n")
+    (tmp_path / "c.psf").write_text("-1 0\n0 nan\n1 0\n")
+    for name, message in (("a", "two columns"), ("b", "not a table"), ("c", "NaN"), ("d", "no file")):
+        with pytest.raises(io.InputError, match=message):
+            io.read_spectral_psf(tmp_path / f"{name}.psf")
+    with pytest.raises(io.InputError, match="no two-dimensional image"):
+        io.read_map(write(tmp_path / "cube.fits"))
