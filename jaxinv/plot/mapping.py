@@ -199,5 +199,5 @@ def _curves(solution: SolutionMap, names: Sequence[str], errors: bool) -> Figure
         axis.set_ylabel(("error of " if errors else "") + look.label.replace(" [", "\n["), fontsize=8)
         axis.tick_params(labelsize=8)
     axes[-1].set_xlabel(f"position along the slit [{unit}]", fontsize=9)
-    axes[-1].set_xlim(position[0], position[-1])
+    axes[-1].set_xlim(first, last)
     return figure

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from jaxinv import io
-from jaxinv.solution import Solution, SolutionMap, Status
+from jaxinv.solution import Solution, SolutionMap
 
 NY, NX = 4, 6
 

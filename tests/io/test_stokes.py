@@ -52,13 +52,17 @@ def test_any_order_of_axes(tmp_path: Path, order: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(("unit", "scale"), [("nm", 10), ("um", 1e4), ("m", 1e10), ("Angstrom", 1)])
 def test_units_of_wavelength(tmp_path: Path, unit: str, scale: float) -> None:
     axis = ("AWAV", unit, 1.0, WAVELENGTH[0] / scale, 0.02 / scale)
-    np.testing.assert_allclose(io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength, WAVELENGTH, rtol=1e-9)
+    np.testing.assert_allclose(
+        io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength, WAVELENGTH, rtol=1e-9
+    )
 
 
 def test_vacuum_wavelengths_become_air(tmp_path: Path) -> None:
     """H alpha: 6564.614 in vacuum, 6562.801 in air (NIST)."""
     axis = ("WAVE", "Angstrom", 1.0, 6564.614, 0.02)
-    assert io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength[0] == pytest.approx(6562.801, abs=2e-3)
+    assert io.read_stokes(write(tmp_path / "a.fits", wavelength=axis)).wavelength[0] == pytest.approx(
+        6562.801, abs=2e-3
+    )
 
 
 def test_falling_wavelengths_and_permuted_stokes(tmp_path: Path) -> None:
@@ -188,7 +192,9 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
 
 def slit(path: Path, values: np.ndarray, second: int, **cards: object) -> None:
     hdu = fits.PrimaryHDU(values)
-    hdu.header.update({"INSTRUME": "SOT/SP", "TELESCOP": "HINODE", "XCEN": 0.15 * second, "XSCALE": 0.15, "YSCALE": 0.16})
+    hdu.header.update(
+        {"INSTRUME": "SOT/SP", "TELESCOP": "HINODE", "XCEN": 0.15 * second, "XSCALE": 0.15, "YSCALE": 0.16}
+    )
     hdu.header.update({"DATE_OBS": f"2007-02-27T00:20:{second:02d}.000", "CDELT1": -0.0221, **cards})
     hdu.writeto(path)
 

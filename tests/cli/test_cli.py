@@ -1,0 +1,282 @@
+"""The command: options, the whole way on small files, every bad input in one line, interruption and resumption."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from jaxinv import io
+from jaxinv.cli import main
+from jaxinv.observation import StokesCube
+from jaxinv.pipelines import simulate_observation, sunspot_parameters
+
+SIGMA = ["--sigma", "2e-3", "1e-3", "1e-3", "1e-3"]
+
+
+@pytest.fixture(scope="module")
+def cube() -> StokesCube:
+    return simulate_observation(sunspot_parameters((8, 8), seed=2))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cube: StokesCube, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with `cube.fits`, from which commands are run."""
+    io.write_stokes(tmp_path / "cube.fits", cube)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxinv.cli._configure_jax", lambda: None)
+    yield tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which a command was refused."""
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("jaxinv: ")
+    return lines[0]
+
+
+def test_help_and_lines_start_no_heavy_library() -> None:
+    code = (
+        "import sys; from jaxinv.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = [m for m in ('jax', 'astropy', 'matplotlib', 'numpyro') if m in sys.modules]\n"
+        "sys.exit(','.join(heavy) or 0)"
+    )
+    for arguments in (["--help"], ["invert", "--help"], ["lines"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout) > 500
+
+
+def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lines", "Fe I 630.25 nm"]) == 0
+    assert "6302.4931" in capsys.readouterr().out
+    assert main(["lines", "--between", "5889", "5896"]) == 0
+    assert "Na D1" in capsys.readouterr().out
+    assert "no Xx I lines" in refused(capsys, "lines", "Xx I 5000")
+    assert "no known line" in refused(capsys, "lines", "--between", "1", "2")
+
+
+def test_invert_writes_maps_and_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA]) == 0
+    said = capsys.readouterr().out
+    for words in ("8 x 8 pixels", "Fe I 6301.5, Fe I 6302.5", "converged", "per sample", "maps.fits and maps.png"):
+        assert words in said
+    maps = io.read_maps(folder / "maps.fits")
+    assert maps.provenance["command"].startswith("jaxinv invert cube.fits -o maps.fits --sigma")
+    assert len(maps.provenance["input_sha256"]) == 64
+    assert (folder / "maps.png").stat().st_size > 10000
+    assert sorted(path.name for path in folder.iterdir()) == ["cube.fits", "maps.fits", "maps.png"]
+    assert "exists already" in refused(capsys, "invert", "cube.fits", "-o", "maps.fits")
+
+
+def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text(
+        "lines: [Fe I 6302.5]\nsigma: [2.0e-3, 1e-3, 1e-3, 1.0e-3]\nfixed: {damping: 0.3}\n"
+        "bounds: {field_strength: [0, 3500]}\nexclude: [[6301.0, 6301.2]]\nstarts: 2\ntelluric: true\n"
+    )
+    assert main(["invert", "cube.fits", "-o", "a.fits", "--config", "a.yaml", "--starts", "1", "--quiet"]) == 0
+    maps = io.read_maps(folder / "a.fits")
+    assert maps.provenance["lines"] == "Fe I 6302.5"
+    assert np.all(maps.solution.starts == 1)
+    assert np.all(maps.parameters["damping"] == np.float32(0.3))
+    assert "damping" not in maps.standard_error
+    assert maps.parameters["field_strength"].max() <= 3500
+    flags = ["--lines", "Fe I 6302.5", *SIGMA, "--fixed", "damping=0.3", "--bounds", "field_strength=0:3500"]
+    flags += ["--exclude", "6301.0:6301.2", "--starts", "1", "--telluric", "--quiet"]
+    assert main(["invert", "cube.fits", "-o", "b.fits", *flags]) == 0
+    np.testing.assert_array_equal(io.read_maps(folder / "b.fits").chi2, maps.chi2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sigmas: 1e-3", "no option 'sigmas'; did you mean 'sigma'?"),
+        ("sigma: much", "'sigma' takes a number; found 'much'"),
+        ("starts: 2.5", "'starts' takes a whole number"),
+        ("telluric: perhaps", "takes true or false"),
+        ("fixed: [1, 2]", "takes name: value pairs"),
+        ("exclude: [[1, 2, 3]]", "takes 2 values together"),
+        ("starts: 1\nstarts: 2", "'starts' stands twice"),
+        ("- 1\n- 2", "must hold options"),
+        ("lines: [", "not valid YAML in line"),
+        ("starts: 0", "'starts' takes 1 or more"),
+    ],
+)
+def test_configurations_that_are_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (folder / "a.yaml").write_text(text)
+    line = refused(capsys, "invert", "cube.fits", "-o", "maps.fits", "--config", "a.yaml")
+    assert message in line
+
+
+def spoil(folder: Path, cube: StokesCube, kind: str) -> list[str]:
+    """Arguments of an inversion that cannot be done."""
+    values = np.array(cube.values)
+    command = ["invert", "bad.fits", "-o", "maps.fits"]
+    if kind == "truncated":
+        (folder / "bad.fits").write_bytes((folder / "cube.fits").read_bytes()[:100_000])
+    elif kind == "no STOKES axis":
+        with fits.open(folder / "cube.fits") as file:
+            del file[0].header["CTYPE3"], file["WAVELENGTH"]
+            file.writeto(folder / "bad.fits")
+    elif kind == "all NaN":
+        io.write_stokes(folder / "bad.fits", StokesCube(values * np.nan, cube.wavelength))
+    elif kind in ("dark", "negative"):
+        values[:, :, 0] = 0 if kind == "dark" else -1
+        io.write_stokes(folder / "bad.fits", StokesCube(values, cube.wavelength))
+    elif kind == "wrong unit":
+        with fits.open(folder / "cube.fits") as file:
+            del file["WAVELENGTH"]
+            file[0].header["CUNIT4"] = "m"
+            file.writeto(folder / "bad.fits")
+    elif kind == "missing":
+        pass
+    else:
+        os.link(folder / "cube.fits", folder / "bad.fits")
+    extra = {
+        "line not covered": ["--lines", "Fe I 6173.3"],
+        "unknown line": ["--lines", "Fe I 6303.9"],
+        "no folder": ["-o", "nowhere/maps.fits"],
+        "no cavity map": ["--cavity-map", "none.fits"],
+        "no profile": ["--psf-file", "none.psf"],
+        "unknown parameter": ["--fixed", "dampin=1"],
+        "malformed pair": ["--fixed", "damping"],
+    }
+    return command + extra.get(kind, [])
+
+
+BAD = {
+    "truncated": "is truncated",
+    "no STOKES axis": "no STOKES axis",
+    "all NaN": "all are NaN",
+    "dark": "zero or negative",
+    "negative": "zero or negative",
+    "wrong unit": "check CUNIT",
+    "missing": "there is no file bad.fits",
+    "line not covered": "do not cover Fe I 6173.3",
+    "unknown line": "the table has no line 'Fe I 6303.9'; the nearest are",
+    "no folder": "cannot write nowhere/maps.fits",
+    "no cavity map": "there is no file none.fits",
+    "no profile": "there is no file none.psf",
+    "unknown parameter": "did you mean 'damping'?",
+    "malformed pair": "expected name=value",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
+    folder: Path, cube: StokesCube, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    arguments = spoil(folder, cube, kind)
+    before = sorted(folder.iterdir())
+    assert BAD[kind] in refused(capsys, *arguments)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_full_disk(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--quiet"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (folder / "maps.fits").exists()
+
+
+def test_dead_pixels_are_flagged_and_the_map_goes_on(
+    folder: Path, cube: StokesCube, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.array(cube.values)
+    values[1, 2] = np.nan
+    io.write_stokes(folder / "holes.fits", StokesCube(values, cube.wavelength))
+    assert main(["invert", "holes.fits", "-o", "maps.fits", *SIGMA]) == 0
+    assert "1 no data" in capsys.readouterr().out
+    assert io.read_maps(folder / "maps.fits").status[1, 2] == 3
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["invert", "cube.fits", *SIGMA, "--chunk-size", "16", "--no-quicklook", "-o"]
+    keep = io.ChunkStore.__setitem__
+
+    def interrupted(store: io.ChunkStore, index: int, chunk: dict) -> None:
+        keep(store, index, chunk)
+        if index == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(io.ChunkStore, "__setitem__", interrupted)
+    assert main([*arguments, "a.fits"]) == 130
+    assert "2 chunks are kept in a.fits.partial; the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr(io.ChunkStore, "__setitem__", keep)
+    assert "another options" in refused(capsys, *arguments, "a.fits", "--seed", "5")
+    capsys.readouterr()
+    assert main([*arguments, "a.fits"]) == 0
+    assert "2 chunks are done already" in capsys.readouterr().out
+    assert not (folder / "a.fits.partial").exists()
+    assert main([*arguments, "b.fits", "--quiet"]) == 0
+    with fits.open("a.fits") as one, fits.open("b.fits") as other:
+        for left, right in zip(one[1:-1], other[1:-1], strict=True):
+            assert left.data.tobytes() == right.data.tobytes(), left.name
+
+
+def test_restart_discards_an_unfinished_run(folder: Path) -> None:
+    io.ChunkStore(folder / "a.fits.partial", {"input": "other"})[0] = {"chi2": np.zeros(3)}
+    assert main(["invert", "cube.fits", "-o", "a.fits", *SIGMA, "--restart", "--quiet"]) == 0
+    assert not (folder / "a.fits.partial").exists()
+
+
+def test_synthesize_one_pixel_and_maps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["synthesize", "-o", "one.fits", "--plot", "one.png", "--parameters", "field_strength=2000"]) == 0
+    one = io.read_stokes(folder / "one.fits")
+    assert one.values.shape == (1, 1, 4, 112)
+    assert np.abs(one.values[:][0, 0, 3]).max() > 0.1
+    assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--wavelength-shift", "0", "--continuum", "1"]) == 0
+    assert main(["synthesize", "maps.fits", "-o", "again.fits", "--like", "cube.fits"]) == 0
+    again, observed = io.read_stokes(folder / "again.fits"), io.read_stokes(folder / "cube.fits")
+    assert np.std(again.values[:] - observed.values[:]) < 3e-3
+    capsys.readouterr()
+    assert "no parameter 'field'" in refused(capsys, "synthesize", "-o", "x.fits", "--parameters", "field=1")
+    assert "do not cover" in refused(capsys, "synthesize", "-o", "x.fits", "--wavelength", "5000", "5001", "9")
+    assert "first last number" in refused(capsys, "synthesize", "-o", "x.fits", "--wavelength", "5000")
+
+
+def test_demo_prints_errors_against_the_truth(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", "spot", "--size", "16"]) == 0
+    table = capsys.readouterr().out.partition("against the truth")[2].splitlines()
+    assert len(table) == 11
+    scatter = [float(row.split()[-1]) for row in table[2:]]
+    assert np.median(scatter) == pytest.approx(1, abs=0.25)
+    written = {path.name for path in (folder / "spot").iterdir()}
+    assert written == {
+        "observation.fits", "truth.fits", "maps.fits", "maps.png", "comparison.png", "profiles.png"
+    }  # fmt: skip
+
+
+def test_a_mistake_in_the_command_shows_where_with_debug(folder: Path) -> None:
+    with pytest.raises(io.InputError):
+        main(["invert", "none.fits", "-o", "maps.fits", "--debug"])
+
+
+@pytest.mark.slow
+def test_a_real_slit_from_a_shell(reference_data: Path, tmp_path: Path) -> None:
+    slit = reference_data / "spectra/hinode/SP4D20070227_002010.0C.fits"
+    command = [sys.executable, "-m", "jaxinv", "invert", str(slit), "-o", "maps.fits"]
+    done = subprocess.run(
+        [*command, "--sigma", "5e-3", "1e-3", "1e-3", "1e-3"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "px/s" in done.stderr
+    maps = io.read_maps(tmp_path / "maps.fits")
+    assert np.median(maps.chi2) <= 2.18
+    assert maps.header["CTYPE2"] == "HPLT-TAN"

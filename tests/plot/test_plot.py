@@ -1,0 +1,110 @@
+"""Figures: what they show, their ranges and units, and that they leave no trace in matplotlib."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from jaxinv import plot
+from jaxinv.solution import Solution, SolutionMap
+
+NAMES = ("field_strength", "inclination", "azimuth", "velocity", "damping")
+
+
+def solution_map(shape: tuple[int, int] = (12, 16), header: dict | None = None, holes: bool = False) -> SolutionMap:
+    rng = np.random.default_rng(0)
+    parameters = {name: rng.normal(size=shape) for name in NAMES}
+    parameters["field_strength"] = 1000 * np.abs(parameters["field_strength"])
+    parameters["velocity"] += 0.7
+    if holes:
+        parameters["field_strength"][:] = np.nan
+    solution = Solution(
+        parameters=parameters,
+        standard_error={name: 0.1 + np.abs(value) / 10 for name, value in parameters.items()},
+        covariance=np.zeros((*shape, 5, 5)),
+        labels=NAMES,
+        chi2=rng.chisquare(100, shape) / 100,
+        iterations=np.ones(shape, int),
+        starts=np.ones(shape, int),
+        status=rng.integers(0, 5, shape),
+    )
+    return SolutionMap(solution, {"field_strength": "G", "velocity": "km/s"}, header or {}, {"lines": "Fe I 6302.5"})
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def labels(figure: Figure) -> list[str]:
+    return [axis.get_ylabel() for axis in figure.axes] + [axis.get_xlabel() for axis in figure.axes]
+
+
+@pytest.mark.parametrize("kind", ["maps", "errors", "quicklook", "comparison", "profiles", "spectra"])
+def test_every_figure_is_drawn_and_leaves_matplotlib_as_it_was(kind: str) -> None:
+    before = dict(matplotlib.rcParams)
+    maps = solution_map()
+    truth = {name: value + 0.1 for name, value in maps.parameters.items()}
+    spectra = np.random.default_rng(1).normal(size=(3, 4, 20))
+    wavelength = np.linspace(6302, 6303, 20)
+    figure = {
+        "maps": lambda: plot.maps(maps),
+        "errors": lambda: plot.maps(maps, errors=True),
+        "quicklook": lambda: plot.quicklook(maps),
+        "comparison": lambda: plot.comparison(truth, maps),
+        "profiles": lambda: plot.profiles(spectra, spectra + 0.1, wavelength, sigma=np.full(4, 0.1)),
+        "spectra": lambda: plot.profiles(spectra[0], None, wavelength),
+    }[kind]()
+    assert len(np.unique(drawn(figure).reshape(-1, 4), axis=0)) > 20
+    assert pyplot.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_units_ranges_and_colours() -> None:
+    figure = plot.maps(solution_map(), ["velocity", "inclination", "field_strength"])
+    images = [axis.images[0] for axis in figure.axes if axis.images]
+    low, high = images[0].get_clim()
+    assert low == -high
+    assert images[1].get_clim() == (0, 180)
+    text = labels(figure)
+    for label in ("velocity [km/s]", "inclination [deg]", "field strength [G]", "x [pixel]"):
+        assert label in text
+
+
+def test_world_coordinates_and_missing_pixels() -> None:
+    header = {"CDELT1": 0.15, "CDELT2": 0.16, "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRPIX1": 1, "CRVAL1": 100.0}
+    figure = plot.maps(solution_map(header=header, holes=True), ["field_strength", "status"])
+    image = figure.axes[0].images[0]
+    assert image.get_extent()[0] == pytest.approx(100 - 0.15 / 2)
+    assert "x [arcsec]" in labels(figure)
+    assert image.get_array().mask.all()
+    drawn(figure)
+
+
+@pytest.mark.parametrize("shape", [(100, 1), (1, 100), (1, 1), (3, 200)])
+def test_slits_are_curves(shape: tuple[int, int]) -> None:
+    figure = plot.quicklook(solution_map(shape))
+    assert not any(axis.images for axis in figure.axes)
+    assert "position along the slit [pixel]" in labels(figure)
+    drawn(figure)
+
+
+def test_wrong_names_and_shapes() -> None:
+    with pytest.raises(ValueError, match="no map 'velocty'; did you mean 'velocity'"):
+        plot.maps(solution_map(), ["velocty"])
+    with pytest.raises(ValueError, match=r"need \(n, 4, 9\).*found \(2, 4, 8\)"):
+        plot.profiles(np.zeros((2, 4, 8)), None, np.arange(9.0))
+
+
+def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    figure = plot.maps(solution_map(), ["velocity"])
+    plot.save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="ending must be one of"):
+        plot.save(figure, tmp_path / "a.xyz")
+    with pytest.raises(OSError, match="cannot write"):
+        plot.save(figure, tmp_path / "nowhere" / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
