@@ -42,44 +42,55 @@ def read_slits(paths: Sequence[Path]) -> StokesCube:
             header = hdus[0].header
             if not is_slit(header):
                 raise InputError(f"{path} is not a Hinode/SP level-1 slit: take it out of the folder")
-            slits.append((_time(header), path, header.copy()))
+            place = hdus.fileinfo(0)["datLoc"]
+            slits.append((_time(header), path, header.copy(), place))
     slits.sort(key=lambda slit: slit[:2])
     first = slits[0][2]
-    for _, path, header in slits:
+    for _, path, header, _ in slits:
         size = tuple(header[f"NAXIS{axis}"] for axis in (1, 2, 3))
         expected = tuple(first[f"NAXIS{axis}"] for axis in (1, 2, 3))
         if size != expected:
             raise InputError(f"{path} has the size {size}, the first slit {expected}: they belong to different maps")
     return StokesCube(
-        _Slits([path for _, path, _ in slits], first["NAXIS2"], first["NAXIS1"]),
+        _Slits([(path, header, place) for _, path, header, place in slits]),
         _wavelength(first),
         unit="DN",
-        header=_cards([header for _, _, header in slits]),
-        source=tuple(str(path) for _, path, _ in slits),
+        header=_cards([header for _, _, header, _ in slits]),
+        source=tuple(str(path) for _, path, _, _ in slits),
     )
 
 
 class _Slits:
-    """Rows across all slits; each file is opened only while it is read."""
+    """Rows across all slits; each file is opened only while it is read.
 
-    def __init__(self, paths: Sequence[Path], n_y: int, n_wavelength: int) -> None:
-        self._paths = paths
-        self.shape = (n_y, len(paths), 4, n_wavelength)
+    Args:
+        slits: path, header and the byte where the image begins, of each.
+    """
+
+    def __init__(self, slits: Sequence[tuple[Path, Any, int]]) -> None:
+        self._slits = slits
+        header = slits[0][1]
+        self.shape = (header["NAXIS2"], len(slits), 4, header["NAXIS1"])
 
     def __getitem__(self, rows: slice, /) -> np.ndarray:
         count = len(range(*rows.indices(self.shape[0])))
         out = np.empty((count, *self.shape[1:]), np.float32)
-        for x, path in enumerate(self._paths):
-            with open_fits(path) as hdus:
-                header, image = hdus[0].header, hdus[0].data
-                part = np.array(image[:, rows], np.float32)
-                if image.dtype.kind == "i" and image.dtype.itemsize == 2 and not header.get("BZERO"):
-                    part[0][part[0] < 0] += 65536
-                else:
-                    part = part * header.get("BSCALE", 1) + header.get("BZERO", 0)
-                out[:, x] = np.moveaxis(part, 0, 1)
-                del image
+        for x, (path, header, place) in enumerate(self._slits):
+            part = np.array(self._image(path, header, place)[:, rows], np.float32)
+            if header["BITPIX"] == 16 and not header.get("BZERO"):
+                part[0][part[0] < 0] += 65536
+            else:
+                part = part * header.get("BSCALE", 1) + header.get("BZERO", 0)
+            out[:, x] = np.moveaxis(part, 0, 1)
         return out
+
+    def _image(self, path: Path, header: Any, place: int) -> np.ndarray:
+        if path.suffix == ".gz":
+            with open_fits(path) as hdus:
+                return hdus[0].data
+        kind = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}[header["BITPIX"]]
+        shape = (4, self.shape[0], self.shape[3])
+        return np.memmap(path, kind, "r", place, shape)
 
 
 def _time(header: Any) -> str:

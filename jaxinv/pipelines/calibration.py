@@ -17,6 +17,9 @@ Spectrum Wavelengths), +-0.1 angstrom about each."""
 _SAMPLE = 4096
 """Pixels that are looked at: enough for a noise level to 1 %."""
 
+_BLOCKS = 16
+"""Places along y where rows are looked at: few, since reading rows of a scan opens every slit's file."""
+
 _CORE = 8e-6
 """Half width of the part of a line core that is a parabola, relative to the wavelength: 0.05 angstrom at 6302."""
 
@@ -43,9 +46,13 @@ class Calibration(NamedTuple):
 def sample_pixels(cube: StokesCube) -> np.ndarray:
     """Spectra from rows all over the map, `(n, 4, n_wavelength)`; pixels that are not finite or not bright left out."""
     ny, nx = cube.map_shape
-    rows = np.unique(np.linspace(0, ny - 1, max(1, min(ny, -(-_SAMPLE // nx)))).round().astype(int))
-    spectra = np.concatenate([cube.pixels(row * nx, (row + 1) * nx) for row in rows])
-    spectra = spectra[:: max(1, len(spectra) // _SAMPLE)]
+    if cube.n_pixels <= 2 * _SAMPLE:
+        spectra = cube.pixels(0, cube.n_pixels)
+    else:
+        rows = max(1, _SAMPLE // (_BLOCKS * nx))
+        starts = np.unique(np.linspace(0, ny - rows, _BLOCKS).round().astype(int))
+        spectra = np.concatenate([cube.pixels(y * nx, (y + rows) * nx) for y in starts])
+        spectra = spectra[:: max(1, len(spectra) // _SAMPLE)]
     intensity = spectra[:, 0]
     good = np.isfinite(spectra).any(axis=(1, 2)) & (np.nan_to_num(np.nanmax(intensity, axis=1, initial=0)) > 0)
     if not good.any():

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, cube: StokesCube, monkeypatch: pytest.MonkeyPatch) ->
     io.write_stokes(tmp_path / "cube.fits", cube)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jaxinv.cli._configure_jax", lambda: None)
-    yield tmp_path
+    return tmp_path
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

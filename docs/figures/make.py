@@ -1,0 +1,95 @@
+"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode]`.
+
+The figures of the real observation need the reference data (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import jaxinv as ji
+from jaxinv import plot, spectra
+from jaxinv.pipelines import InvertConfig, fitted_profiles, prepare, simulate_observation, sunspot_parameters
+from jaxinv.pipelines.sunspot import HINODE_FWHM
+from jaxinv.plot.style import new_figure
+
+HERE = Path(__file__).parent
+BASE = {
+    "field_strength": 2000.0, "inclination": 0.0, "azimuth": 0.0, "velocity": 0.0, "doppler_width": 0.03,
+    "line_strength": 8.0, "damping": 0.2, "source_constant": 0.3, "source_slope": 0.7,
+}  # fmt: skip
+COLOURS = ("#0072b2", "#d55e00", "#009e73")
+
+
+def conventions() -> None:
+    """One panel for each sign."""
+    wavelength = np.linspace(6301.9, 6303.1, 400)
+    model = spectra.MilneEddington(["Fe I 6302.5"], wavelength)
+    across, none = {"inclination": np.pi / 2}, {"field_strength": 0.0}
+
+    def turned(*degrees: int) -> list[tuple[str, dict]]:
+        return [(f"azimuth {d}°", {**across, "azimuth": np.radians(d)}) for d in degrees]
+
+    velocities = [(f"{v:+d} km/s" if v else "0", {**none, "velocity": float(v)}) for v in (-4, 0, 4)]
+    offsets = [(f"{o:+.1f} Å", {**none, "wavelength_offset": o}) for o in (-0.1, 0.1)]
+    sources = [
+        ("S0 = 0.3, S1 = 0.7", none),
+        ("S0 = 0.5, S1 = 0.5", {**none, "source_constant": 0.5, "source_slope": 0.5}),
+    ]
+    directions = [("to the observer, inclination 0°", {}), ("away, 180°", {"inclination": np.pi})]
+    panels = [
+        ("Stokes V: the field points ...", 3, directions),
+        ("Stokes Q: transverse field", 1, turned(0, 45, 90)),
+        ("Stokes U: transverse field", 2, turned(0, 45, 135)),
+        ("Stokes I: velocity", 0, velocities),
+        ("Stokes I: wavelength offset", 0, offsets),
+        ("Stokes I: source function", 0, sources),
+    ]
+    figure = new_figure(12.0, 6.4)
+    for axis, (title, stokes, curves) in zip(figure.subplots(2, 3).ravel(), panels, strict=True):
+        for (label, changes), colour in zip(curves, COLOURS, strict=False):
+            axis.plot(wavelength - 6302.4931, 100 * model({**BASE, **changes})[stokes], color=colour, label=label)
+        axis.set_title(title, fontsize=10)
+        axis.axvline(0, color="0.8", lw=0.8, zorder=0)
+        axis.set_xlabel("distance from 6302.4931 Å [Å]", fontsize=9)
+        axis.set_ylabel("% of the continuum", fontsize=9)
+        low, high = axis.get_ylim()
+        axis.set_ylim(low - 0.3 * (high - low), high)
+        axis.legend(fontsize=8, frameon=False, loc="lower center", ncols=len(curves), columnspacing=1, handlelength=1.2)
+    plot.save(figure, HERE / "conventions.png")
+
+
+def demo() -> None:
+    """What `jaxinv demo` shows, at twice its size."""
+    truth = sunspot_parameters((160, 160), seed=1)
+    config = InvertConfig(psf_fwhm=HINODE_FWHM, wavelength_shift=0.0, continuum=1.0, model_error=0.0)
+    maps = ji.invert(simulate_observation(truth, seed=1), config)
+    plot.save(plot.maps(maps, ["field_strength", "inclination", "azimuth", "velocity"]), HERE / "demo.png")
+
+
+def hinode() -> None:
+    """A slit of Hinode/SP and three fits: a strong field, a fast flow, a typical pixel."""
+    folder = Path(os.environ.get("JAXINV_REFERENCE_DATA") or HERE.parents[2] / "shared" / "data")
+    cube = ji.io.read_stokes(folder / "spectra/hinode/SP4D20070227_002010.0C.fits")
+    config = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3))
+    maps = ji.invert(cube, config)
+    plot.save(plot.quicklook(maps), HERE / "hinode_slit.png")
+    ready = prepare(cube, config)
+    along = maps.parameters["field_strength"][:, 0] * np.abs(np.cos(maps.parameters["inclination"][:, 0]))
+    fits = np.where(maps.chi2[:, 0] < np.percentile(maps.chi2, 75), 1.0, 0.0)
+    typical = int(np.argsort(maps.chi2[:, 0])[512])
+    chosen = [int(np.argmax(along)), int(np.argmax(along * fits)), typical]
+    observed, fitted = fitted_profiles(ready, maps, [(y, 0) for y in chosen])
+    titles = [f"y = {y}, {maps.parameters['field_strength'][y, 0]:.0f} G\nmisfit {maps.chi2[y, 0]:.1f}" for y in chosen]
+    figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=titles)
+    plot.save(figure, HERE / "hinode_fits.png")
+    print("median chi2", np.median(maps.chi2), maps.solution.count(), "shown", chosen)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ("conventions", "demo", "hinode"):
+        {"conventions": conventions, "demo": demo, "hinode": hinode}[name]()
