@@ -39,13 +39,13 @@ class Ring(dist.Distribution):
     The length keeps away from 0, where a well-determined angle would make the density a narrow funnel.
     """
 
-    support = constraints.real_vector
+    support = constraints.real_vector  # pyright: ignore[reportAssignmentType]
     _length = dist.Normal(1.0, 0.1)
 
     def __init__(self) -> None:
         super().__init__(event_shape=(2,))
 
-    def sample(self, key: PRNGKeyArray | None, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """`(*sample_shape, 2)`."""
         turn, length = jax.random.split(key)
         angle = jax.random.uniform(turn, sample_shape, maxval=2 * jnp.pi)

@@ -68,7 +68,7 @@ def _write_truth(path: Path, truth: dict, maps) -> None:
     """The true maps with the units and world coordinates of the result."""
     from astropy.io import fits
 
-    from jaxinv.io.atomic import write_atomically
+    from jaxinv.atomic import write_atomically
 
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for name, values in truth.items():

@@ -1,8 +1,8 @@
 """FITS in and out: Stokes cubes, maps of solutions, tables of instruments, and the store of an unfinished run."""
 
-from jaxinv.io.atomic import check_writable as check_writable
+from jaxinv.atomic import OutputError as OutputError
+from jaxinv.atomic import check_writable as check_writable
 from jaxinv.io.errors import InputError as InputError
-from jaxinv.io.errors import OutputError as OutputError
 from jaxinv.io.maps import read_maps as read_maps
 from jaxinv.io.maps import write_maps as write_maps
 from jaxinv.io.stokes import read_stokes as read_stokes

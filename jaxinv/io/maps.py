@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.io.atomic import write_atomically
+from jaxinv.atomic import write_atomically
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
 from jaxinv.solution import Solution, SolutionMap, Status

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.atomic import write_atomically
 from jaxinv.io import hinode
-from jaxinv.io.atomic import write_atomically
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import ImageRows, open_fits, spatial_cards
 from jaxinv.observation import StokesCube

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxinv.io.atomic import write_atomically
-from jaxinv.io.errors import InputError, OutputError
+from jaxinv.atomic import OutputError, write_atomically
+from jaxinv.io.errors import InputError
 
 
 class ChunkStore(MutableMapping[int, dict[str, np.ndarray]]):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import io
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from jaxinv.atomic import write_atomically
 
 DEGREES = 180 / np.pi
 
@@ -60,18 +61,27 @@ def look_of(name: str, unit: str = "") -> Look:
     return LOOKS.get(name) or Look(name.replace("_", " ") + (f" [{unit}]" if unit else ""))
 
 
+class Picture(Figure):
+    """A figure outside pyplot's list of open ones, which a notebook shows all the same."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure with its own canvas, outside pyplot's list of open figures."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    """An empty figure of this size in inches, with its own canvas."""
+    figure = Picture(figsize=(width, height), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure; the format is that of the file's ending. Nothing half-written stays behind.
+    """Write a figure, in place of one that is there; the format is that of the file's ending.
 
     Raises:
-        OSError: the folder cannot be written to, or the disk is full.
+        OutputError: the folder cannot be written to, or the disk is full; nothing half-written stays behind.
         ValueError: matplotlib knows no format of that ending.
     """
     path = Path(path)
@@ -79,24 +89,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     ending = path.suffix.lstrip(".").lower()
     if ending not in known:
         raise ValueError(
-            f"cannot write a picture as {path.name!r}: the ending must be one of {', '.join(sorted(known))}"
+            f"cannot write a picture as {path.name!r}: its ending must be one of {', '.join(sorted(known))}"
         )
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}; choose another folder") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format=ending)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
+    write_atomically(path, lambda file: figure.savefig(file, format=ending), overwrite=True)
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> None:

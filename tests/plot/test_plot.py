@@ -59,6 +59,7 @@ def test_every_figure_is_drawn_and_leaves_matplotlib_as_it_was(kind: str) -> Non
         "spectra": lambda: plot.profiles(spectra[0], None, wavelength),
     }[kind]()
     assert len(np.unique(drawn(figure).reshape(-1, 4), axis=0)) > 20
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
     assert pyplot.get_fignums() == []
     assert dict(matplotlib.rcParams) == before
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from jaxinv.io.errors import OutputError
+
+class OutputError(OSError):
+    """A result cannot be written; nothing half-written was left behind."""
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
