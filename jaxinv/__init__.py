@@ -4,8 +4,9 @@ A problem is a forward model, a noise and a prior; a method turns a problem and 
 imported before it is used, so that `import jaxinv` costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxinv.lazy import lazily
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from jaxinv.solution import SolutionMap as SolutionMap
     from jaxinv.solution import Status as Status
 
-_MODULES = ("io", "noise", "plot", "priors", "spectra")
 _NAMES = {
     "LevenbergMarquardt": "optimize",
     "Observation": "observation",
@@ -38,17 +38,10 @@ _NAMES = {
     "Tied": "priors",
     "fit": "optimize",
     "invert": "pipelines",
+    "io": "",
+    "noise": "",
+    "plot": "",
+    "priors": "",
+    "spectra": "",
 }
-__all__ = sorted(["__version__", *_MODULES, *_NAMES])
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"jaxinv.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"jaxinv.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'jaxinv' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -1,7 +1,8 @@
 """Systems a user names: each marries a domain's physics, a method and, where needed, a network."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxinv.lazy import lazily
 
 if TYPE_CHECKING:
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
@@ -23,14 +24,4 @@ _NAMES = {
     "sunspot_parameters": "sunspot",
     "synthesize": "synthesis",
 }
-__all__ = sorted(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"jaxinv.pipelines.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'jaxinv.pipelines' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -3,8 +3,9 @@
 Every function returns a `matplotlib.figure.Figure` that is tied to no window: a notebook shows it, `save` writes it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxinv.lazy import lazily
 
 if TYPE_CHECKING:
     from jaxinv.plot.mapping import comparison as comparison
@@ -14,14 +15,4 @@ if TYPE_CHECKING:
     from jaxinv.plot.style import save as save
 
 _NAMES = {"comparison": "mapping", "maps": "mapping", "quicklook": "mapping", "profiles": "spectra", "save": "style"}
-__all__ = sorted(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"jaxinv.plot.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'jaxinv.plot' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -3,8 +3,9 @@
 Looking up lines imports no JAX; the models are imported when they are first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxinv.lazy import lazily
 
 if TYPE_CHECKING:
     from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence
@@ -46,14 +47,4 @@ _NAMES = {
     "voigt": "voigt",
     "zeeman_pattern": "zeeman",
 }
-__all__ = sorted(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"jaxinv.spectra.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'jaxinv.spectra' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)
