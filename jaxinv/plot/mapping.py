@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator
 
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
 from jaxinv.solution import SolutionMap, Status
@@ -127,6 +128,10 @@ def _image(
     shown = np.ma.masked_invalid(values)
     image = axis.imshow(shown, origin="lower", extent=extent, cmap=colours, interpolation="nearest", norm=scale)
     bar = figure.colorbar(image, ax=axis, label=look.label, fraction=0.046, pad=0.02)
+    if positive:
+        bar.ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        for plain in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
+            plain(lambda value, _: f"{value:g}")
     if look.limits == (0, 180):
         bar.set_ticks([0, 45, 90, 135, 180])
     _finish(axis, title, unit)
