@@ -132,12 +132,16 @@ def invert(
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(), n_pixels)
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    with tqdm(total=n_pixels, unit="px", disable=not progress, dynamic_ncols=True, desc="inverting") as bar:
-        for index, start in enumerate(range(0, n_pixels, size)):
-            stop = min(start + size, n_pixels)
-            if index not in chunks:
-                fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-                chunks[index] = _arrays(_fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
+    pieces = [(start, min(start + size, n_pixels)) for start in range(0, n_pixels, size)]
+    missing = [index for index in range(len(pieces)) if index not in chunks]
+    done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
+    with tqdm(
+        total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
+    ) as bar:
+        for index in missing:
+            start, stop = pieces[index]
+            fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
+            chunks[index] = _arrays(_fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
             bar.update(stop - start)
     solution = _joined(ready.problem, chunks, ready.cube.map_shape)
     units = ready.problem.forward.units
