@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, command_line: str) -> int:
     """Print the table."""
     del command_line
-    from jaxinv.spectra.lines import LINES, find_lines, format_table
+    from jaxinv.spectra.line_table import LINES
+    from jaxinv.spectra.lines import find_lines, format_table
 
     chosen = find_lines(arguments.names) if arguments.names else LINES
     if arguments.between:

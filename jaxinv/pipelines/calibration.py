@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinv.observation import StokesCube
-from jaxinv.spectra.lines import Line
+from jaxinv.spectra.line import Line
 
 TELLURIC = ((6301.90, 6302.10), (6302.66, 6302.87))
 """O2 lines at 6302.000 and 6302.764 angstrom (Pierce & Breckinridge 1973, The Kitt Peak Table of Photographic Solar

@@ -10,8 +10,9 @@ from jaxinv.lazy import lazily
 if TYPE_CHECKING:
     from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence
     from jaxinv.spectra.instrument import SpectralPSF as SpectralPSF
-    from jaxinv.spectra.lines import LINES as LINES
-    from jaxinv.spectra.lines import Line as Line
+    from jaxinv.spectra.lande import lande_factor as lande_factor
+    from jaxinv.spectra.line import Line as Line
+    from jaxinv.spectra.line_table import LINES as LINES
     from jaxinv.spectra.lines import UnknownLineError as UnknownLineError
     from jaxinv.spectra.lines import air_to_vacuum as air_to_vacuum
     from jaxinv.spectra.lines import find_line as find_line
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     from jaxinv.spectra.voigt import voigt as voigt
     from jaxinv.spectra.windows import Windows as Windows
     from jaxinv.spectra.zeeman import effective_lande as effective_lande
-    from jaxinv.spectra.zeeman import lande_factor as lande_factor
     from jaxinv.spectra.zeeman import zeeman_pattern as zeeman_pattern
 
 _NAMES = {
-    "LINES": "lines",
+    "LINES": "line_table",
     "Continuum": "scene",
-    "Line": "lines",
+    "Line": "line",
     "Macroturbulence": "instrument",
     "MilneEddington": "milne_eddington",
     "SpectralPSF": "instrument",
@@ -41,7 +41,7 @@ _NAMES = {
     "effective_lande": "zeeman",
     "find_line": "lines",
     "find_lines": "lines",
-    "lande_factor": "zeeman",
+    "lande_factor": "lande",
     "milne_eddington_prior": "milne_eddington",
     "vacuum_to_air": "lines",
     "voigt": "voigt",

@@ -26,7 +26,8 @@ from jaxtyping import Array
 from jaxinv.forward import Forward, Parameters
 from jaxinv.priors import Cyclic
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
-from jaxinv.spectra.lines import Line, find_lines
+from jaxinv.spectra.line import Line
+from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.voigt import derivatives, voigt
 from jaxinv.spectra.zeeman import LORENTZ, effective_lande, zeeman_pattern
 

@@ -6,18 +6,14 @@ lines needs nothing else.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from jaxinv.spectra.lines import Line
+from jaxinv.spectra.line import Line
 
 LORENTZ = 4.668644772e-13
 """e / (4 pi m_e c) in 1/(angstrom G), CODATA 2018: a shift of 1 is `LORENTZ * wavelength**2 * field_strength`."""
-
-_ORBITAL = "SPDFGHIKLMNO"  # L = 0, 1, 2, ...; J is not used
 
 
 class ZeemanPattern(NamedTuple):
@@ -33,40 +29,6 @@ class ZeemanPattern(NamedTuple):
     group: np.ndarray
     shift: np.ndarray
     strength: np.ndarray
-
-
-def lande_factor(term: str, j: float) -> float:
-    """Lande factor of a level in LS coupling, 3/2 + [S(S+1) - L(L+1)] / [2J(J+1)] (LL04 ch. 3); 0 where J = 0.
-
-    Args:
-        term: multiplicity and orbital letter, such as "5P"; a parity mark ("5P*", "5Po") is ignored.
-        j: total angular momentum.
-
-    Raises:
-        ValueError: `term` is not an LS term, or it has no level with this J.
-    """
-    spin, orbital = parse_term(term)
-    lowest, highest = abs(orbital - spin), orbital + spin
-    if not lowest <= j <= highest or (j - lowest) % 1 != 0:
-        allowed = ", ".join(f"{value:g}" for value in np.arange(lowest, highest + 1))
-        raise ValueError(f"the term {term!r} has levels J = {allowed}; found J = {j:g}: correct the term or J")
-    if j == 0:
-        return 0.0
-    return 1.5 + (spin * (spin + 1) - orbital * (orbital + 1)) / (2 * j * (j + 1))
-
-
-def parse_term(term: str) -> tuple[float, int]:
-    """Spin S and orbital angular momentum L of an LS term: `"5P"` is `(2.0, 1)`.
-
-    Raises:
-        ValueError: `term` is not a multiplicity followed by one of the letters S, P, D, F, G, H, I, K, ...
-    """
-    match = re.fullmatch(rf"([1-9]\d?)([{_ORBITAL}{_ORBITAL.lower()}])[o*°]?", term.strip())
-    if match is None:
-        raise ValueError(
-            f"cannot read the LS term {term!r}: expected 2S+1 and a letter ({', '.join(_ORBITAL)}), for example '5P'"
-        )
-    return (int(match[1]) - 1) / 2, _ORBITAL.index(match[2].upper())
 
 
 def effective_lande(line: Line) -> float:

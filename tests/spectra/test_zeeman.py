@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxinv.spectra.lines import LINES, Line, find_line
-from jaxinv.spectra.zeeman import LORENTZ, effective_lande, lande_factor, parse_term, zeeman_pattern
+from jaxinv.spectra.lande import lande_factor, parse_term
+from jaxinv.spectra.line import Line
+from jaxinv.spectra.line_table import LINES
+from jaxinv.spectra.lines import find_line
+from jaxinv.spectra.zeeman import LORENTZ, effective_lande, zeeman_pattern
 
 half_integers = st.integers(0, 12).map(lambda twice: twice / 2)
 lande_factors = st.floats(-3, 3)
