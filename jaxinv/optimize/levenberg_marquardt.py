@@ -154,9 +154,11 @@ def quadratic_model(problem: Problem, layout: Layout, scale: Array, vector: Arra
     rows = jax.vmap(lambda row: jax.jvp(whiten, (prediction,), (row,))[1])(rows)
     rows = rows * jnp.reshape(scale, (-1,) + (1,) * prediction.ndim)
     axes = list(range(-prediction.ndim, 0))
-    normal = Normal(
-        jnp.sum(residual**2), jnp.tensordot(rows, residual, (axes, axes)), jnp.tensordot(rows, rows, (axes, axes))
-    )
+
+    def product(a: Array, b: Array) -> Array:
+        return jnp.tensordot(a, b, (axes, axes), precision="highest")  # an accelerator would round to fewer digits
+
+    normal = Normal(jnp.sum(residual**2), product(rows, residual), product(rows, rows))
     return _add_prior(problem, layout, scale, vector, normal)
 
 

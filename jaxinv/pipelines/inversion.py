@@ -21,11 +21,12 @@ from jaxinv.pipelines.calibration import TELLURIC, Calibration, calibrate
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution, SolutionMap
+from jaxinv.spectra.constants import SPEED_OF_LIGHT
 from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.line_table import LINES
 from jaxinv.spectra.lines import find_lines
-from jaxinv.spectra.milne_eddington import SPEED_OF_LIGHT, MilneEddington, milne_eddington_prior
+from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
 Chunks = MutableMapping[int, dict[str, np.ndarray]]

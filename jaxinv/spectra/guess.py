@@ -15,10 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv.spectra.zeeman import LORENTZ
-
-SPEED_OF_LIGHT = 299792.458
-"""[km/s]"""
+from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 
 _REACH = 1.0e-4
 """Half width of a line's window relative to its wavelength: 0.63 angstrom at 6302, +-30 km/s."""

@@ -17,9 +17,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxinv.forward import Parameters, Stage
-
-SPEED_OF_LIGHT = 299792.458
-"""[km/s]"""
+from jaxinv.spectra.constants import SPEED_OF_LIGHT
 
 _SPACING = 2.0e-6
 """Default model spacing relative to the wavelength: 0.6 km/s, 12.6 milliangstrom at 6302 angstrom."""

@@ -25,14 +25,12 @@ from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameters
 from jaxinv.priors import Cyclic
+from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.voigt import derivatives, voigt
-from jaxinv.spectra.zeeman import LORENTZ, effective_lande, zeeman_pattern
-
-SPEED_OF_LIGHT = 299792.458
-"""[km/s]"""
+from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
 
 _ATMOSPHERE = (
     "field_strength",
@@ -192,7 +190,7 @@ class MilneEddington(Forward):
     def _stokes(self, p: dict[str, Array]) -> Array:
         _, h, f, _ = self._profiles(p)
         weights = jnp.asarray(self.weights[:3], h.dtype)
-        summed = _barrier(weights @ jnp.concatenate([h, f], -1))
+        summed = _barrier(_exact_product(weights, jnp.concatenate([h, f], -1)))
         phi, psi = jnp.split(summed, 2, -1)
         unit = _unit_stokes(p["line_strength"] * _absorption(phi, psi, p["inclination"]))
         return _observed(p, _rotate(unit, p["azimuth"]))
@@ -201,7 +199,7 @@ class MilneEddington(Forward):
         v, h, f, a = self._profiles(p)
         h_v, f_v = derivatives(v, a, h, f)
         weights = jnp.asarray(self.weights, h.dtype)
-        summed = _barrier(weights @ jnp.concatenate([h, f, h_v, f_v, v * h_v, v * f_v], -1))
+        summed = _barrier(_exact_product(weights, jnp.concatenate([h, f, h_v, f_v, v * h_v, v * f_v], -1)))
         phi, psi, phi_v, psi_v, v_phi_v, v_psi_v = jnp.split(summed, 6, -1)
 
         inclination, strength = p["inclination"], p["line_strength"]
@@ -319,6 +317,11 @@ def _rotate(stokes: Array, azimuth: Array) -> Array:
     cosine, sine = jnp.cos(2 * azimuth), jnp.sin(2 * azimuth)
     i, q, u, v = stokes
     return jnp.stack([i, cosine * q - sine * u, sine * q + cosine * u, v])
+
+
+def _exact_product(weights: Array, profiles: Array) -> Array:
+    """A matrix product in full precision, where an accelerator would otherwise round to fewer digits."""
+    return jnp.matmul(weights, profiles, precision="highest")
 
 
 def _observed(p: dict[str, Array], rotated: Array) -> Array:

@@ -12,9 +12,6 @@ import numpy as np
 
 from jaxinv.spectra.line import Line
 
-LORENTZ = 4.668644772e-13
-"""e / (4 pi m_e c) in 1/(angstrom G), CODATA 2018: a shift of 1 is `LORENTZ * wavelength**2 * field_strength`."""
-
 
 class ZeemanPattern(NamedTuple):
     """The Zeeman components of one line as flat arrays, `(n_components,)`.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxinv.spectra import Line, MilneEddington, UnknownLineError, milne_eddington_prior
-from jaxinv.spectra.milne_eddington import SPEED_OF_LIGHT
+from jaxinv.spectra.constants import SPEED_OF_LIGHT
 
 NAMES = (
     "field_strength", "inclination", "azimuth", "velocity", "doppler_width",

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxinv.spectra.constants import LORENTZ
 from jaxinv.spectra.lande import lande_factor, parse_term
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.line_table import LINES
 from jaxinv.spectra.lines import find_line
-from jaxinv.spectra.zeeman import LORENTZ, effective_lande, zeeman_pattern
+from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
 
 half_integers = st.integers(0, 12).map(lambda twice: twice / 2)
 lande_factors = st.floats(-3, 3)
