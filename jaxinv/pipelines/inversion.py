@@ -249,10 +249,11 @@ def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConf
     apart = np.ptp(calibration.shift[found] / centres[found]) * SPEED_OF_LIGHT
     if apart > 2.0:
         warnings.warn(
-            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity: check the lines and the "
-            "wavelengths' step",
+            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity (strong fields that split a "
+            "line, a wrong line or step): the wavelengths are used as they are; give `wavelength_shift`",
             stacklevel=3,
         )
+        return 0.0
     return -float(np.mean(calibration.shift[found]))
 
 

@@ -154,6 +154,14 @@ def test_the_wavelengths_are_calibrated_on_the_line_cores() -> None:
     assert ready.shift == pytest.approx(expected, abs=2e-3)
 
 
+def test_line_cores_that_disagree_move_nothing() -> None:
+    observed = observe(truth())
+    stretched = observed.wavelength[0] + 1.1 * (observed.wavelength - observed.wavelength[0])
+    with pytest.warns(UserWarning, match="line cores disagree by .* used as they are"):
+        ready = prepare(dataclasses.replace(observed, wavelength=stretched), InvertConfig(sigma=(1e-3,)))
+    assert ready.shift == 0
+
+
 def test_telluric_lines_and_ranges_are_left_out(observed: StokesCube) -> None:
     ready = prepare(observed, dataclasses.replace(CONFIG, telluric=True, exclude=((6301.0, 6301.1),)))
     assert not np.any((ready.wavelength > 6301.92) & (ready.wavelength < 6302.08))
