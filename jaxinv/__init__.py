@@ -23,25 +23,39 @@ if TYPE_CHECKING:
     from jaxinv.pipelines import invert as invert
     from jaxinv.priors import Tied as Tied
     from jaxinv.problem import Problem as Problem
+    from jaxinv.sampling import HMC as HMC
+    from jaxinv.sampling import NUTS as NUTS
+    from jaxinv.sampling import SVI as SVI
+    from jaxinv.sampling import Importance as Importance
+    from jaxinv.sampling import Laplace as Laplace
+    from jaxinv.sampling import calibrate as calibrate
+    from jaxinv.sampling import sample as sample
     from jaxinv.solution import Solution as Solution
     from jaxinv.solution import SolutionMap as SolutionMap
     from jaxinv.solution import Status as Status
 
 _NAMES = {
+    "HMC": "sampling",
+    "Importance": "sampling",
+    "Laplace": "sampling",
     "LevenbergMarquardt": "optimize",
+    "NUTS": "sampling",
     "Observation": "observation",
     "Problem": "problem",
+    "SVI": "sampling",
     "Solution": "solution",
     "SolutionMap": "solution",
     "Status": "solution",
     "StokesCube": "observation",
     "Tied": "priors",
+    "calibrate": "sampling",
     "fit": "optimize",
     "invert": "pipelines",
     "io": "",
     "noise": "",
     "plot": "",
     "priors": "",
+    "sample": "sampling",
     "spectra": "",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

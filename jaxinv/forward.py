@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxinv.priors import Joint, Prior
+
 Parameters = Mapping[str, Any]
 """Named arrays; the names are the field's terms in full (`field_strength`, not `B`)."""
 
@@ -50,6 +52,11 @@ class Forward(eqx.Module):
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """The representative, inside the usual ranges, of all parameters that predict exactly the same."""
         return dict(parameters)
+
+    def joints(self, prior: Prior) -> tuple[Joint, ...]:
+        """Coordinates in which a sampler had better move some parameters, where the prior's supports allow."""
+        del prior
+        return ()
 
     def __rshift__(self, stage: Stage) -> Sequential:
         """`atmosphere >> instrument`: what the instrument makes of the atmosphere's light."""
@@ -124,6 +131,10 @@ class Sequential(Forward):
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """The first model's symmetry, which no stage breaks."""
         return self.first.canonical(parameters)
+
+    def joints(self, prior: Prior) -> tuple[Joint, ...]:
+        """The first model's."""
+        return self.first.joints(prior)
 
 
 def _inexact(value: Any) -> Array:

@@ -38,6 +38,7 @@ class Problem(eqx.Module):
     forward: Forward
     noise: Noise
     prior: dict[str, Any]
+    joints: tuple[priors.Joint, ...]
 
     def __init__(self, forward: Forward, noise: Noise, prior: priors.Prior) -> None:
         self.forward = forward
@@ -51,6 +52,8 @@ class Problem(eqx.Module):
                 raise ValueError(f"the forward model has no parameter {name!r}{hint} (it reads {', '.join(known)})")
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
+        # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
+        self.joints = forward.joints(self.prior)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,15 +108,15 @@ class Problem(eqx.Module):
     def log_density(self, z: Mapping[str, Array], data: Any, known: Parameters | None = None) -> Array:
         """The unnormalized log posterior in the unconstrained coordinates of `constrain`, a scalar."""
         parameters = {**(known or {}), **self.constrain(z)}
-        return priors.log_density_unconstrained(self.prior, z) + self.log_likelihood(parameters, data)
+        return priors.log_density_unconstrained(self.prior, z, self.joints) + self.log_likelihood(parameters, data)
 
     def constrain(self, z: Mapping[str, Array]) -> dict[str, Array]:
         """Inferred parameters from unconstrained coordinates."""
-        return priors.constrain(self.prior, z)
+        return priors.constrain(self.prior, z, self.joints)
 
     def unconstrain(self, parameters: Parameters) -> dict[str, Array]:
         """Unconstrained coordinates from parameters; the inverse of `constrain`."""
-        return priors.unconstrain(self.prior, parameters)
+        return priors.unconstrain(self.prior, parameters, self.joints)
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection."""

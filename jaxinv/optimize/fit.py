@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv import priors
+from jaxinv import batch, priors
 from jaxinv.observation import Observation
 from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, scales, solve
 from jaxinv.problem import Problem
@@ -54,101 +54,12 @@ def fit(
             not a parameter, or the data carry a unit.
     """
     settings = settings or LevenbergMarquardt()
-    for what, given in (("fixed", fixed), ("initial", initial)):
-        _check_names(problem, what, given or {})
-    problem, values, sigma, batch = _prepare(problem, data, fixed)
-    n = int(np.prod(batch, dtype=int))
-    known = _per_object(problem, "fixed", fixed, batch, values.dtype)
-    problem = problem.given(known)
-    first = _per_object(problem, "initial", initial, batch, values.dtype)
-    observed = values.reshape(n, *values.shape[len(batch) :])
-    observed = observed if sigma is None else Observation(observed, sigma.reshape(observed.shape))
-    indices = first_index + np.arange(n, dtype=np.uint32)
-    arrays = _solve_on_devices(settings, problem, (observed, known, first, indices), seed)
-    return _solution(problem, known, arrays, batch)
-
-
-def _prepare(
-    problem: Problem, data: Any, fixed: Mapping[str, Any] | None
-) -> tuple[Problem, np.ndarray, np.ndarray | None, tuple[int, ...]]:
-    """The problem with any sigma common to all objects, values with NaN where masked, sigma of each object, batch."""
-    observation = data if isinstance(data, Observation) else Observation(data)
-    for name, value in zip(Observation._fields, observation, strict=True):
-        if hasattr(value, "unit"):
-            raise ValueError(
-                f"the {name} carry the unit {value.unit}; convert them to the forward model's units and pass plain "
-                "arrays (`quantity.to_value(unit)`)"
-            )
-    values = np.asarray(observation.values)
-    # Native byte order (FITS is big-endian), and float64 only where JAX has it switched on.
-    kept = values.dtype.kind == "f" and values.dtype.itemsize == 4
-    values = values.astype(np.float32 if kept else jnp.result_type(float), copy=False)
-    shape = _prediction_shape(problem, fixed or {})
-    if values.ndim < len(shape) or values.shape[values.ndim - len(shape) :] != shape:
-        raise ValueError(
-            f"the data have the shape {values.shape}; the forward model predicts {shape} for one object, so the data "
-            f"must be (..., {', '.join(map(str, shape))}): move or trim the axes"
-        )
-    batch = values.shape[: values.ndim - len(shape)]
-    if observation.mask is not None:
-        values = np.where(_broadcast("mask", observation.mask, values.shape), values, np.nan)
-    sigma = observation.sigma
-    if sigma is None:
-        return problem, values, None, batch
-    if not hasattr(problem.noise, "sigma"):
-        raise ValueError(f"{type(problem.noise).__name__} noise takes no sigma: leave it out of the Observation")
-    sigma = np.asarray(sigma, values.dtype)
-    if sigma.ndim <= len(shape):
-        sigma = np.broadcast_to(_broadcast("sigma", sigma, values.shape)[(0,) * len(batch)], shape)
-        return eqx.tree_at(lambda p: p.noise.sigma, problem, np.array(sigma)), values, None, batch
-    return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
-
-
-def _prediction_shape(problem: Problem, fixed: Mapping[str, Any]) -> tuple[int, ...]:
-    problem = problem.given(fixed)
-
-    def predict() -> Array:
-        free = {name: priors.centre(problem.prior[name]) for name in problem.names}
-        shapes = problem.forward.shapes
-        return problem.predict(free | {name: jnp.ones(shapes.get(name, ())) for name in fixed})
-
-    return jax.eval_shape(predict).shape
-
-
-def _broadcast(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        return np.broadcast_to(np.asarray(array), shape)
-    except ValueError:
-        raise ValueError(f"the {name} has the shape {np.shape(array)}, which does not broadcast to {shape}") from None
-
-
-def _check_names(problem: Problem, what: str, given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        if name not in problem.forward.units:
-            raise ValueError(
-                f"`{what}` names {name!r}, which is no parameter of the forward model "
-                f"(it reads {', '.join(problem.forward.units)})"
-            )
-        if hasattr(value, "unit"):
-            raise ValueError(
-                f"`{what}[{name!r}]` carries the unit {value.unit}; pass a plain array in the model's unit"
-            )
-
-
-def _per_object(
-    problem: Problem, what: str, given: Mapping[str, Any] | None, batch: tuple[int, ...], dtype: Any
-) -> dict[str, np.ndarray]:
-    """Named arrays with one leading axis over all objects."""
-    out = {}
-    n = int(np.prod(batch, dtype=int))
-    for name, value in (given or {}).items():
-        shape = batch + problem.forward.shapes.get(name, ())
-        try:
-            array = np.broadcast_to(np.asarray(value, dtype), shape)
-        except ValueError:
-            raise ValueError(f"`{what}[{name!r}]` has the shape {np.shape(value)}; expected {shape}") from None
-        out[name] = array.reshape(n, *shape[len(batch) :])
-    return out
+    batch.check_names(problem, "initial", initial or {})
+    rows = batch.in_rows(problem, data, fixed)
+    first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
+    indices = first_index + np.arange(rows.n, dtype=np.uint32)
+    arrays = _solve_on_devices(settings, rows.problem, (rows.observed, rows.known, first, indices), seed)
+    return _solution(rows.problem, rows.known, arrays, rows.shape)
 
 
 def _solve_on_devices(settings: LevenbergMarquardt, problem: Problem, inputs: Any, seed: int) -> dict[str, Any]:
@@ -156,17 +67,13 @@ def _solve_on_devices(settings: LevenbergMarquardt, problem: Problem, inputs: An
     n = len(inputs[-1])
     n_devices = min(len(jax.devices()), n)
     size = -(-n // n_devices)
-    padded = jax.tree.map(lambda x: _pad(x, size * n_devices), inputs)
+    padded = jax.tree.map(lambda x: batch.pad(x, size * n_devices), inputs)
     if n_devices == 1:
         arrays = _fit_batch(settings, problem, padded, seed)
     else:
         mesh = jax.make_mesh((n_devices,), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
         arrays = _fit_sharded(settings, problem, padded, seed, mesh)
     return jax.tree.map(lambda x: np.asarray(x)[:n], arrays)
-
-
-def _pad(array: np.ndarray, n: int) -> np.ndarray:
-    return array if len(array) == n else np.concatenate([array, np.repeat(array[-1:], n - len(array), axis=0)])
 
 
 @eqx.filter_jit
@@ -263,9 +170,9 @@ def _inverse(curvature: Array) -> Array:
 
 
 def _solution(
-    problem: Problem, known: dict[str, np.ndarray], arrays: dict[str, Any], batch: tuple[int, ...]
+    problem: Problem, known: dict[str, np.ndarray], arrays: dict[str, Any], shape: tuple[int, ...]
 ) -> Solution:
-    arrays = jax.tree.map(lambda x: x.reshape((*batch, *x.shape[1:])), arrays)
+    arrays = jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), arrays)
     order = [name for name in problem.forward.units if name in arrays["parameters"]]
     return Solution(
         parameters={name: arrays["parameters"][name] for name in order},

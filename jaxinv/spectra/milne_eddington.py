@@ -24,8 +24,9 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameters
-from jaxinv.priors import Cyclic
+from jaxinv.priors import Cyclic, Joint, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
+from jaxinv.spectra.field_vector import FieldVector
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import find_lines
@@ -138,6 +139,10 @@ class MilneEddington(Forward):
         unit = self({**guess, "azimuth": 0.0, "source_constant": 0.0, "source_slope": 1.0, "mu": 1.0})
         guess |= fit_linear_parameters(values, valid, unit)
         return {name: value[None] for name, value in guess.items()}
+
+    def joints(self, prior: Prior) -> tuple[Joint, ...]:
+        """The field vector in components, if all three of its parameters are inferred over their whole range."""
+        return FieldVector.of(prior)
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """The same profiles with field strength >= 0, inclination in [0, pi] and azimuth in [0, pi).

@@ -1,0 +1,147 @@
+"""What every method does with a batch first: check names, units and shapes, and put the objects in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv import priors
+from jaxinv.observation import Observation
+from jaxinv.problem import Problem
+
+
+class Rows(NamedTuple):
+    """Objects in a row.
+
+    Attributes:
+        problem: what is known for each object is taken out of its prior; any sigma common to all is in its noise.
+        observed: `(n, *prediction_shape)`, NaN where masked, or an `Observation` of that with each object's sigma.
+        known: `(n, *parameter_shape)` each.
+        shape: the batch axes that the data came with.
+    """
+
+    problem: Problem
+    observed: Any
+    known: dict[str, np.ndarray]
+    shape: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """The number of objects."""
+        return int(np.prod(self.shape, dtype=int))
+
+    @property
+    def dtype(self) -> Any:
+        """Of the data, float32 or float64."""
+        return jax.tree.leaves(self.observed)[0].dtype
+
+
+def in_rows(problem: Problem, data: Any, fixed: Mapping[str, Any] | None) -> Rows:
+    """Check what a method was given, and put the objects in a row.
+
+    Raises:
+        ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
+            not a parameter, or the data carry a unit.
+    """
+    check_names(problem, "fixed", fixed or {})
+    problem, values, sigma, shape = _prepare(problem, data, fixed)
+    n = int(np.prod(shape, dtype=int))
+    known = per_object(problem, "fixed", fixed, shape, values.dtype)
+    observed = values.reshape(n, *values.shape[len(shape) :])
+    observed = observed if sigma is None else Observation(observed, sigma.reshape(observed.shape))
+    return Rows(problem.given(known), observed, known, shape)
+
+
+def _prepare(
+    problem: Problem, data: Any, fixed: Mapping[str, Any] | None
+) -> tuple[Problem, np.ndarray, np.ndarray | None, tuple[int, ...]]:
+    """The problem with any sigma common to all objects, values with NaN where masked, sigma of each object, batch."""
+    observation = data if isinstance(data, Observation) else Observation(data)
+    for name, value in zip(Observation._fields, observation, strict=True):
+        if hasattr(value, "unit"):
+            raise ValueError(
+                f"the {name} carry the unit {value.unit}; convert them to the forward model's units and pass plain "
+                "arrays (`quantity.to_value(unit)`)"
+            )
+    values = np.asarray(observation.values)
+    # Native byte order (FITS is big-endian), and float64 only where JAX has it switched on.
+    kept = values.dtype.kind == "f" and values.dtype.itemsize == 4
+    values = values.astype(np.float32 if kept else jnp.result_type(float), copy=False)
+    shape = _prediction_shape(problem, fixed or {})
+    if values.ndim < len(shape) or values.shape[values.ndim - len(shape) :] != shape:
+        raise ValueError(
+            f"the data have the shape {values.shape}; the forward model predicts {shape} for one object, so the data "
+            f"must be (..., {', '.join(map(str, shape))}): move or trim the axes"
+        )
+    batch = values.shape[: values.ndim - len(shape)]
+    if observation.mask is not None:
+        values = np.where(_broadcast("mask", observation.mask, values.shape), values, np.nan)
+    sigma = observation.sigma
+    if sigma is None:
+        return problem, values, None, batch
+    if not hasattr(problem.noise, "sigma"):
+        raise ValueError(f"{type(problem.noise).__name__} noise takes no sigma: leave it out of the Observation")
+    sigma = np.asarray(sigma, values.dtype)
+    if sigma.ndim <= len(shape):
+        sigma = np.broadcast_to(_broadcast("sigma", sigma, values.shape)[(0,) * len(batch)], shape)
+        return eqx.tree_at(lambda p: p.noise.sigma, problem, np.array(sigma)), values, None, batch
+    return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
+
+
+def _prediction_shape(problem: Problem, fixed: Mapping[str, Any]) -> tuple[int, ...]:
+    problem = problem.given(fixed)
+
+    def predict() -> Array:
+        free = {name: priors.centre(problem.prior[name]) for name in problem.names}
+        shapes = problem.forward.shapes
+        return problem.predict(free | {name: jnp.ones(shapes.get(name, ())) for name in fixed})
+
+    return jax.eval_shape(predict).shape
+
+
+def _broadcast(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(np.asarray(array), shape)
+    except ValueError:
+        raise ValueError(f"the {name} has the shape {np.shape(array)}, which does not broadcast to {shape}") from None
+
+
+def check_names(problem: Problem, what: str, given: Mapping[str, Any]) -> None:
+    """Every name is a parameter of the forward model, and its value a plain array; else a `ValueError`."""
+    for name, value in given.items():
+        if name not in problem.forward.units:
+            raise ValueError(
+                f"`{what}` names {name!r}, which is no parameter of the forward model "
+                f"(it reads {', '.join(problem.forward.units)})"
+            )
+        if hasattr(value, "unit"):
+            raise ValueError(
+                f"`{what}[{name!r}]` carries the unit {value.unit}; pass a plain array in the model's unit"
+            )
+
+
+def per_object(
+    problem: Problem, what: str, given: Mapping[str, Any] | None, batch: tuple[int, ...], dtype: Any
+) -> dict[str, np.ndarray]:
+    """Named arrays with one leading axis over all objects."""
+    out = {}
+    n = int(np.prod(batch, dtype=int))
+    for name, value in (given or {}).items():
+        shape = batch + problem.forward.shapes.get(name, ())
+        try:
+            array = np.broadcast_to(np.asarray(value, dtype), shape)
+        except ValueError:
+            raise ValueError(f"`{what}[{name!r}]` has the shape {np.shape(value)}; expected {shape}") from None
+        out[name] = array.reshape(n, *shape[len(batch) :])
+    return out
+
+
+def pad(array: np.ndarray, n: int) -> np.ndarray:
+    """`array` with its last element repeated up to a length of `n`."""
+    return array if len(array) == n else np.concatenate([array, np.repeat(array[-1:], n - len(array), axis=0)])

@@ -1,0 +1,162 @@
+"""Cheaper cousins of the chains: the normal approximation, variational inference, and importance weights on either."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, PRNGKeyArray
+from numpyro import handlers
+from numpyro.distributions import constraints
+from numpyro.infer import SVI as Variational
+from numpyro.infer import Trace_ELBO
+from numpyro.optim import ClippedAdam
+
+from jaxinv.sampling.diagnostics import smoothed_weights
+from jaxinv.sampling.methods import Draws, Method
+from jaxinv.sampling.target import Target
+
+Approximant = Callable[[PRNGKeyArray, int], tuple[Array, Array]]
+"""Independent draws `(n, dimension)` of x and their normalized log density `(n,)`."""
+
+
+class Approximation(Method):
+    """A density that can be drawn from and evaluated. One chain of independent draws.
+
+    Attributes:
+        n_draws: for each object.
+    """
+
+    n_draws: int = eqx.field(static=True, default=4000)
+
+    def __check_init__(self) -> None:
+        if self.n_draws < 100:
+            raise ValueError(f"n_draws must be 100 or more; found {self.n_draws}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 1, self.n_draws
+
+    @abc.abstractmethod
+    def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
+        """The density, and scalars that describe how it was found."""
+
+    def draw(self, target: Target, key: PRNGKeyArray) -> Draws:
+        fit, place = jax.random.split(key)
+        density, scalars = self.approximate(target, fit)
+        x, log_q = density(place, self.n_draws)
+        lp = jax.lax.map(target.log_density, x, batch_size=64)
+        return Draws(x[None], {"lp": lp[None], "log_q": log_q[None], **scalars})
+
+
+class Laplace(Approximation):
+    """The normal distribution at the mode, with the inverse of Levenberg-Marquardt's curvature as its covariance.
+
+    In unconstrained coordinates, so draws respect every bound.
+    """
+
+    def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
+        del key
+        n, dtype = target.dimension, target.centre.dtype
+
+        def density(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+            x = jax.random.normal(key, (count, n), dtype)
+            return x, -jnp.sum(x**2, -1) / 2 - n / 2 * jnp.log(2 * jnp.pi)
+
+        return density, {}
+
+
+def normal_guide(dimension: int) -> None:
+    """A NumPyro guide of the site "x": a normal distribution with a full covariance."""
+    loc = numpyro.param("loc", jnp.zeros(dimension))
+    factor = numpyro.param("factor", jnp.eye(dimension), constraint=constraints.lower_cholesky)
+    numpyro.sample("x", dist.MultivariateNormal(loc, scale_tril=factor))
+
+
+class SVI(Approximation):
+    """Stochastic variational inference (Hoffman et al. 2013, JMLR 14, 1303): the density nearest the posterior.
+
+    Attributes:
+        guide: a NumPyro guide: a function of the dimension with parameters of its own that samples a site "x" from a
+            distribution with a density (`normal_guide` is the default, and an example).
+        n_steps: of the optimizer.
+        n_particles: draws for each estimate of the gradient.
+        learning_rate: at the first step; a tenth of a thousandth of it at the last.
+    """
+
+    guide: Callable[[int], None] = eqx.field(static=True, default=normal_guide)
+    n_steps: int = eqx.field(static=True, default=600)
+    n_particles: int = eqx.field(static=True, default=16)
+    learning_rate: float = eqx.field(static=True, default=0.02)
+
+    def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
+        n = target.dimension
+
+        def model() -> None:
+            flat = dist.ImproperUniform(constraints.real_vector, (), (n,))
+            numpyro.factor("target", target.log_density(jnp.asarray(numpyro.sample("x", flat))))
+
+        def guide() -> None:
+            self.guide(n)
+
+        rate = lambda i: self.learning_rate * 1e-4 ** (i / self.n_steps)  # noqa: E731
+        inference = Variational(model, guide, ClippedAdam(rate), Trace_ELBO(self.n_particles))
+        state, losses = jax.lax.scan(lambda state, _: inference.update(state), inference.init(key), None, self.n_steps)
+        found = inference.get_params(state)
+
+        def density(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+            def one(key: PRNGKeyArray) -> tuple[Array, Array]:
+                trace = handlers.trace(handlers.seed(handlers.substitute(guide, data=found), key)).get_trace()
+                site: Any = trace["x"]
+                return site["value"], site["fn"].log_prob(site["value"])
+
+            return jax.vmap(one)(jax.random.split(key, count))
+
+        return density, {"elbo": -jnp.mean(losses[-self.n_steps // 10 :])}
+
+
+class Importance(Method):
+    """An approximation corrected by Pareto-smoothed importance weights (Vehtari et al. 2024, JMLR 25, 72).
+
+    Draws are taken again with the probability of their weights, so they stand for the posterior without weights; the
+    shape of the weights' tail, `pareto_k`, tells whether they can be relied on.
+
+    Attributes:
+        base: the approximation; several times as many draws are made of it as are kept.
+        oversampling: how many times.
+    """
+
+    base: Approximation
+    oversampling: int = eqx.field(static=True, default=5)
+
+    def __init__(self, base: Approximation | None = None, oversampling: int = 5) -> None:
+        self.base = Laplace() if base is None else base
+        self.oversampling = oversampling
+        if oversampling < 1:
+            raise ValueError(f"oversampling must be 1 or more; found {oversampling}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    def draw(self, target: Target, key: PRNGKeyArray) -> Draws:
+        fit, place, pick = jax.random.split(key, 3)
+        density, scalars = self.base.approximate(target, fit)
+        n = self.base.n_draws
+        x, log_q = density(place, n * self.oversampling)
+        lp = jax.lax.map(target.log_density, x, batch_size=64)
+        weights, pareto_k = smoothed_weights(lp - log_q)
+        size = 1 / jnp.sum(jnp.exp(2 * weights))
+        # Systematic resampling: one uniform number for all draws has the least variance.
+        edges = jnp.cumsum(jnp.exp(weights))
+        grid = (jnp.arange(n) + jax.random.uniform(pick)) / n * edges[-1]
+        chosen = jax.random.permutation(jax.random.fold_in(pick, 1), jnp.searchsorted(edges, grid))
+        chosen = jnp.clip(chosen, 0, len(x) - 1)
+        stats = {"lp": lp[chosen][None], "log_q": log_q[chosen][None], **scalars}
+        return Draws(x[chosen][None], stats | {"pareto_k": pareto_k, "weights_ess": size})

@@ -1,0 +1,520 @@
+"""`sample`: the posterior of every object of a batch, one compiled program for many of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from jaxinv import batch, priors
+from jaxinv.batch import Rows
+from jaxinv.observation import Observation
+from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.posterior import Posterior, PosteriorStatus
+from jaxinv.problem import Problem
+from jaxinv.sampling.arviz_adapter import to_arviz
+from jaxinv.sampling.diagnostics import Convergence, convergence, reliable_pareto_k
+from jaxinv.sampling.methods import NUTS, Chains, Draws, Method
+from jaxinv.sampling.target import Target, locate
+from jaxinv.solution import Solution, Status
+
+_LOCATED_TOGETHER = 64
+_PREDICTIONS = 64
+"""Replicated data sets for each posterior predictive p-value."""
+_SAMPLING = 0x5A
+"""Folded into the key, so that a key that has also drawn the data does not draw the same numbers again."""
+_DIVERGENT = 1e-3
+
+Advance = Callable[[int, int, int], None]
+"""Told, from time to time: objects that are done, draws made, divergences among them, since the last time."""
+
+
+def sample(
+    problem: Problem,
+    data: ArrayLike | Observation,
+    *,
+    key: PRNGKeyArray,
+    method: Method | None = None,
+    fixed: Mapping[str, ArrayLike] | None = None,
+    initial: Solution | None = None,
+    memory: float = 2.0,
+    n_predictive: int = 100,
+    progress: bool = False,
+) -> Any:
+    """Draw from the posterior of one object, or of each object of a batch by itself.
+
+    Args:
+        problem: forward model, noise and prior.
+        data: `(*batch, *prediction_shape)`, or an `Observation` of that. Non-finite values are missing samples.
+        key: random key, `jax.random.key(seed)`; each object draws from its own.
+        method: `NUTS()` by default; `HMC()`, `Laplace()`, `SVI()`, or `Importance` of the last two.
+        fixed: parameters known for each object, `(*batch, *parameter_shape)`, or one value for all.
+        initial: what `fit` returned for the same problem and data, if it is at hand; else it is called.
+        memory: refuse results larger than this [GiB].
+        n_predictive: replicated data sets that the group `posterior_predictive` holds for one object; none for a batch.
+        progress: show a bar with the rate and the time left.
+
+    Returns:
+        ArviZ's object (`DataTree`, or `InferenceData` before ArviZ 1.0) with the groups `posterior` (each inferred or
+        tied parameter, dimensions chain, draw, those of the batch), `sample_stats`, `diagnostics` (R-hat, effective
+        sample sizes, divergences, posterior predictive p-value, `status` for each object), `observed_data` and
+        `posterior_predictive`. See `draw` for plain arrays.
+
+    Raises:
+        ValueError: as `fit`; the key is no random key; or the draws need more than `memory`.
+    """
+    method = NUTS() if method is None else method
+    rows = batch.in_rows(problem, data, fixed)
+    needed = rows.n * bytes_per_object(rows.problem, method) / 2**30
+    if needed > memory:
+        raise ValueError(
+            f"draws of {rows.n} objects need {needed:.1f} GiB, more than memory={memory}: sample fewer at a time, or
+            use " "jaxinv.pipelines.sample_maps, which keeps summaries and writes draws to disk"
+        )
+    with progress_bar(rows.n, progress) as bar:
+        posterior = draw(problem, data, key=key, method=method, fixed=fixed, initial=initial, advance=advance_of(bar))
+    replicates = None
+    if not rows.shape and n_predictive:
+        replicates = predict(problem, data, posterior, key=key, n=n_predictive, fixed=fixed)
+    return to_arviz(posterior, rows, replicates)
+
+
+def draw(
+    problem: Problem,
+    data: ArrayLike | Observation,
+    *,
+    key: PRNGKeyArray,
+    method: Method | None = None,
+    fixed: Mapping[str, ArrayLike] | None = None,
+    initial: Solution | None = None,
+    settings: LevenbergMarquardt | None = None,
+    first_index: int = 0,
+    group: int = 0,
+    advance: Advance | None = None,
+) -> Posterior:
+    """As `sample`, with a `Posterior` of plain arrays as the result.
+
+    Args:
+        problem, data, key, method, fixed, initial: see `sample`.
+        settings: of the fit that finds the modes.
+        first_index: the index of the first object in a larger batch that is sampled in pieces: the pieces draw from the
+            keys that the whole would.
+        group: objects sampled together on one device; 0: 64 chains on a CPU, 16384 on an accelerator.
+        advance: told of the progress.
+    """
+    method = NUTS() if method is None else method
+    key = _checked(key)
+    rows = batch.in_rows(problem, data, fixed)
+    if initial is None:
+        initial = fit(problem, data, fixed=fixed, settings=settings, first_index=first_index)
+    n_valid = np.asarray(_count_valid(rows.problem, rows.observed))
+    start = {name: initial.parameters[name].reshape(rows.n, -1) for name in rows.problem.names}
+    start = {name: x.reshape(rows.n, *rows.problem.prior[name].shape()) for name, x in start.items()}
+    no_data = initial.status.ravel() == Status.NO_DATA
+    centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
+    for name, x in start.items():  # a failed fit starts somewhere finite, and is judged by what comes of it
+        start[name] = np.where(np.isfinite(x), x, centre[name]).astype(rows.dtype)
+    size = group or max((64 if jax.default_backend() == "cpu" else 16384) // method.shape[0], 1)
+    size = min(size * len(jax.devices()), -(-rows.n // len(jax.devices())) * len(jax.devices()))
+    keys = _keys(key, first_index + np.arange(rows.n))
+    work = _Work(method, rows, size, advance or (lambda objects, draws, divergences: None))
+    places = [
+        _locate(rows.problem, piece.observed, piece.known, work.pick(start, piece.index)) for piece in work.pieces()
+    ]
+    finished = _run_chains(work, places, keys) if isinstance(method, Chains) else _run_once(work, places, keys)
+    status = _status(rows, method, finished, no_data)
+    return _posterior(rows, finished, status, n_valid)
+
+
+def predict(
+    problem: Problem,
+    data: ArrayLike | Observation,
+    posterior: Posterior,
+    *,
+    key: PRNGKeyArray,
+    n: int = 100,
+    fixed: Mapping[str, ArrayLike] | None = None,
+) -> np.ndarray:
+    """Replicated data, noise included, from `n` draws of each object: `(*batch, n, *prediction_shape)`."""
+    rows = batch.in_rows(problem, data, fixed)
+    n_batch = len(rows.shape)
+    count = int(np.prod(next(iter(posterior.draws.values())).shape[n_batch : n_batch + 2]))
+    chosen = np.linspace(0, count - 1, n).astype(int)
+
+    def some(name: str) -> np.ndarray:
+        x = posterior.draws[name]
+        return x.reshape(rows.n, count, *x.shape[n_batch + 2 :])[:, chosen]
+
+    draws = {name: some(name) for name in rows.problem.names}
+    keys = _keys(jax.random.fold_in(_checked(key), 1), np.arange(rows.n))
+    replicates = np.asarray(_replicate(rows.problem, rows.observed, rows.known, draws, keys))
+    return replicates.reshape(*rows.shape, *replicates.shape[1:])
+
+
+def bytes_per_object(problem: Problem, method: Method) -> int:
+    """Memory that one object's draws and their statistics take, working copies included."""
+    scalars = sum(math.prod(problem.prior[name].shape()) for name in problem.names)
+    return 4 * math.prod(method.shape) * (3 * scalars + 12)
+
+
+def progress_bar(total: int, shown: bool, done: int = 0, unit: str = "px") -> tqdm:
+    """A bar over objects that also shows draws per second and divergences so far."""
+    return tqdm(
+        total=total, initial=done, unit=unit, disable=not shown, desc="sampling", dynamic_ncols=True, smoothing=0.1
+    )
+
+
+def advance_of(bar: tqdm) -> Advance:
+    """Moves a bar on."""
+    import time
+
+    begin, totals = time.perf_counter(), [0, 0]
+
+    def advance(objects: int, draws: int, divergences: int) -> None:
+        totals[0] += draws
+        totals[1] += divergences
+        rate = totals[0] / max(time.perf_counter() - begin, 1e-9)
+        bar.set_postfix_str(f"{rate:.0f} draws/s, {totals[1]} divergences", refresh=False)
+        bar.update(objects)
+
+    return advance
+
+
+class _Piece(NamedTuple):
+    """Some objects, in a fixed number; the last ones may be repetitions."""
+
+    index: np.ndarray
+    n: int
+    observed: Any
+    known: dict[str, np.ndarray]
+
+
+class _Work(NamedTuple):
+    method: Method
+    rows: Rows
+    size: int
+    advance: Advance
+
+    def pick(self, tree: Any, index: np.ndarray) -> Any:
+        return jax.tree.map(lambda x: x[index], tree)
+
+    def pieces(self, chosen: np.ndarray | None = None) -> list[_Piece]:
+        chosen = np.arange(self.rows.n) if chosen is None else chosen
+        out = []
+        for start in range(0, len(chosen), self.size):
+            index = chosen[start : start + self.size]
+            padded = batch.pad(index, self.size)
+            observed, known = self.pick((self.rows.observed, self.rows.known), padded)
+            out.append(_Piece(padded, len(index), observed, known))
+        return out
+
+
+def _run_once(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
+    parts = []
+    for piece, place in zip(work.pieces(), places, strict=True):
+        inputs = (piece.observed, piece.known, place)
+        draws = _draw(work.method, work.rows.problem, inputs, keys[piece.index])
+        parts.append(_cut(_judged(work, inputs, draws), piece.n))
+        work.advance(piece.n, piece.n * math.prod(work.method.shape), 0)
+    return _joined(parts)
+
+
+def _run_chains(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
+    """All objects once, then those whose chains do not agree yet again and again, each time for twice as long."""
+    method = work.method
+    assert isinstance(method, Chains)
+    problem = work.rows.problem
+    per_object = math.prod(method.shape)
+    parts, states = [], []
+    for piece, place in zip(work.pieces(), places, strict=True):
+        inputs = (piece.observed, piece.known, place)
+        state, draws = _begin(method, problem, inputs, keys[piece.index])
+        part = _cut(_judged(work, inputs, draws), piece.n)
+        part["scalars"]["doublings"] = np.zeros(piece.n, np.int32)
+        going = ~_agree(method, part) & (method.max_doublings > 0)
+        states.append(jax.tree.map(lambda x, keep=np.flatnonzero(going): x[keep], state))
+        parts.append(part)
+        work.advance(int(np.sum(~going)), piece.n * per_object, int(part["scalars"]["divergences"].sum()))
+    finished = _joined(parts)
+    state = jax.tree.map(lambda *x: jnp.concatenate(x), *states)
+    place = jax.tree.map(lambda *x: jnp.concatenate(x), *places)
+    for doubling in range(1, method.max_doublings + 1):
+        left = np.flatnonzero(~_agree(method, finished))
+        if not left.size:
+            break
+        thin = 2 ** (doubling - 1)
+        stays = []
+        for piece in work.pieces(left):
+            within = np.searchsorted(left, piece.index)
+            inputs = (piece.observed, piece.known, work.pick(place, piece.index))
+            after, more = _go_on(method, problem, inputs, work.pick(state, within), thin)
+            # Old and new draws, `thin` steps apart, together; every second one stays.
+            x = np.concatenate([finished["x"][piece.index], np.asarray(more.x)], axis=2)[:, :, 1::2]
+            stats = {
+                name: np.concatenate([finished["stats"][name][piece.index], np.asarray(value)], axis=2)[:, :, 1::2]
+                for name, value in more.stats.items()
+            }
+            part = _judged(work, inputs, Draws(jnp.asarray(x), jax.tree.map(jnp.asarray, stats)))
+            for name, total in (("divergences", "diverging"), ("steps", "n_steps")):
+                new = np.asarray(more.stats[total]).sum((1, 2))
+                part["scalars"][name] = finished["scalars"][name][piece.index] + new
+            part["scalars"]["doublings"] = np.full(len(within), doubling, np.int32)
+            part = _cut(part, piece.n)
+            agree = _agree(method, part)
+            stays.append(jax.tree.map(lambda x, keep=np.flatnonzero(~agree): x[keep], after))
+            _replace(finished, part, piece.index[: piece.n])
+            last = doubling == method.max_doublings
+            new = int(np.asarray(more.stats["diverging"])[: piece.n].sum())
+            work.advance(piece.n if last else int(agree.sum()), piece.n * per_object * thin, new)
+        state = jax.tree.map(lambda *x: jnp.concatenate(x), *stays)
+    return finished
+
+
+def _agree(method: Chains, part: dict[str, Any]) -> np.ndarray:
+    """Whether every parameter's chains agree; also true where there is nothing to hope for."""
+    worst = _worst(part)
+    agree = (worst.r_hat < method.r_hat) & (worst.ess_bulk > method.ess) & (worst.ess_tail > method.ess)
+    hopeless = ~np.isfinite(part["scalars"]["chi2"])
+    return agree | hopeless
+
+
+def _worst(part: dict[str, Any]) -> Convergence:
+    """Over all parameters of each object."""
+    flat = [x.reshape(len(x), -1) for x in part["r_hat"].values()]
+    r_hat = np.max(np.nan_to_num(np.concatenate(flat, 1), nan=np.inf), axis=1)
+    least = [
+        np.min(np.nan_to_num(np.concatenate([x.reshape(len(x), -1) for x in part[name].values()], 1), nan=0), axis=1)
+        for name in ("ess_bulk", "ess_tail")
+    ]
+    return Convergence(r_hat, *least)
+
+
+def _status(rows: Rows, method: Method, finished: dict[str, Any], no_data: np.ndarray) -> np.ndarray:
+    scalars = finished["scalars"]
+    status = np.full(rows.n, PosteriorStatus.CONVERGED, np.int16)
+    if isinstance(method, Chains):
+        status[scalars["divergences"] > _DIVERGENT * math.prod(method.shape) * 2.0 ** scalars["doublings"]] = (
+            PosteriorStatus.DIVERGENT
+        )
+        status[~_agree(method, finished)] = PosteriorStatus.NOT_CONVERGED
+    if "pareto_k" in scalars:
+        status[~(scalars["pareto_k"] < reliable_pareto_k(method.shape[1]))] = PosteriorStatus.UNRELIABLE_WEIGHTS
+    lp = finished["stats"]["lp"].reshape(rows.n, -1)
+    status[~np.all(np.isfinite(lp) & (lp > -1e11), axis=1) | ~np.isfinite(scalars["chi2"])] = PosteriorStatus.FAILED
+    status[no_data] = PosteriorStatus.NO_DATA
+    return status
+
+
+def _posterior(rows: Rows, finished: dict[str, Any], status: np.ndarray, n_valid: np.ndarray) -> Posterior:
+    del n_valid
+    useless = (status == PosteriorStatus.NO_DATA) | (status == PosteriorStatus.FAILED)
+
+    def shaped(x: np.ndarray) -> np.ndarray:
+        if np.issubdtype(x.dtype, np.floating):
+            x = x.copy()
+            x[useless] = np.nan
+        return np.reshape(x, (*rows.shape, *x.shape[1:]))
+
+    problem = rows.problem
+    order = [name for name in problem.forward.units if name in finished["draws"]]
+    periods = {
+        name: (float(np.asarray(distribution.low)), float(distribution.period))
+        for name, distribution in priors.free(problem.prior).items()
+        if isinstance(distribution, priors.Cyclic) and not distribution.shape()
+    }
+    groups = {
+        group: jax.tree.map(shaped, finished[group]) for group in ("stats", "scalars", "r_hat", "ess_bulk", "ess_tail")
+    }
+    for group in ("r_hat", "ess_bulk", "ess_tail"):
+        groups[group] = {name: groups[group][name] for name in order if name in groups[group]}
+    draws = {name: shaped(finished["draws"][name]) for name in order}
+    return Posterior(draws=draws, **groups, status=status.reshape(rows.shape), periods=periods)
+
+
+def _judged(work: _Work, inputs: Any, draws: Draws) -> dict[str, Any]:
+    """Parameters, convergence and misfit of each object, as NumPy arrays; all objects in front."""
+    judged = _judge(work.rows.problem, inputs, draws.x)
+    series = {name: np.asarray(value) for name, value in draws.stats.items()}
+    scalars = {name: value for name, value in series.items() if value.ndim == 1}
+    stats = {name: value for name, value in series.items() if value.ndim == 3}
+    if "diverging" in stats:
+        scalars |= {"divergences": stats["diverging"].sum((1, 2)), "steps": stats["n_steps"].sum((1, 2))}
+    judged = jax.tree.map(np.asarray, judged)
+    return {**judged, "x": np.asarray(draws.x), "stats": stats, "scalars": {**judged["scalars"], **scalars}}
+
+
+def _cut(tree: Any, n: int) -> Any:
+    return jax.tree.map(lambda x: x[:n], tree)
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+def _replace(whole: dict[str, Any], part: dict[str, Any], index: np.ndarray) -> None:
+    def put(old: np.ndarray, new: np.ndarray) -> None:
+        old[index] = new
+
+    jax.tree.map(put, whole, part)
+
+
+def _checked(key: Any) -> Array:
+    """A typed key for sampling, from a typed or an old-style one."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+        return jax.random.fold_in(key, _SAMPLING)
+    if getattr(key, "dtype", None) == np.uint32 and np.shape(key) == (2,):
+        return jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(key)), _SAMPLING)
+    raise ValueError(f"key must be one random key, `jax.random.key(seed)`; found {type(key).__name__} {key!r:.40}")
+
+
+@jax.jit
+def _keys(key: Array, indices: Array) -> Array:
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
+def _spread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function` of one object over the first axis of all arguments, on all devices."""
+    mapped = jax.vmap(function)
+    devices = jax.devices()
+    n = len(jax.tree.leaves(arguments)[0])
+    if len(devices) == 1 or n % len(devices):
+        return mapped(*arguments)
+    mesh = jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
+    here = jax.sharding.PartitionSpec("objects")
+    return jax.shard_map(mapped, mesh=mesh, in_specs=here, out_specs=here, check_vma=False)(*arguments)
+
+
+@eqx.filter_jit
+def _count_valid(problem: Problem, observed: Any) -> Array:
+    values = observed.values if isinstance(observed, Observation) else observed
+    return jax.vmap(lambda v, o: jnp.sum(problem.noise.valid(v, o)))(values, observed)
+
+
+@eqx.filter_jit
+def _locate(problem: Problem, observed: Any, known: Any, start: Any) -> tuple[Array, Array]:
+    def one(item: Any) -> tuple[Array, Array]:
+        target = locate(problem, *item)
+        return target.centre, target.factor
+
+    return jax.lax.map(one, (observed, known, start), batch_size=_LOCATED_TOGETHER)
+
+
+@eqx.filter_jit
+def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> tuple[Any, Draws]:
+    def one(inputs: Any, key: Array) -> tuple[Any, Draws]:
+        target = _target(problem, inputs)
+        return method.go_on(target, method.begin(target, key), 1)
+
+    return _spread(one, inputs, keys)
+
+
+@eqx.filter_jit
+def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, thin: Array) -> tuple[Any, Draws]:
+    return _spread(lambda inputs, states: method.go_on(_target(problem, inputs), states, thin), inputs, states)
+
+
+@eqx.filter_jit
+def _draw(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
+    return _spread(lambda inputs, key: method.draw(_target(problem, inputs), key), inputs, keys)
+
+
+def _target(problem: Problem, inputs: Any) -> Target:
+    observed, known, (centre, factor) = inputs
+    return Target(problem, observed, known, centre, factor)
+
+
+@eqx.filter_jit
+def _judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
+    """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value."""
+
+    def one(item: Any) -> dict[str, Any]:
+        inputs, x = item
+        observed, known, _ = inputs
+        target = _target(problem, inputs)
+        free = jax.vmap(jax.vmap(target.parameters))(x)
+        tied = priors.tied(problem.prior)
+        complete = jax.vmap(jax.vmap(lambda p: {n: v for n, v in problem.complete({**known, **p}).items() if n in
+        tied})) found = {name: _each(problem, name, value) for name, value in free.items()}
+        chi2, p_value = _misfit(problem, observed, known, free)
+        return {
+            "draws": {**free, **(complete(free) if tied else {})},
+            "r_hat": {name: value.r_hat for name, value in found.items()},
+            "ess_bulk": {name: value.ess_bulk for name, value in found.items()},
+            "ess_tail": {name: value.ess_tail for name, value in found.items()},
+            "scalars": {"chi2": chi2, "p_value": p_value},
+        }
+
+    return jax.lax.map(one, (inputs, x))
+
+
+def _each(problem: Problem, name: str, draws: Array) -> Convergence:
+    """The convergence of each element of a parameter, `(*parameter_shape)`."""
+    n_chains, n_draws, *shape = draws.shape
+    distribution = problem.prior[name]
+    flat = jnp.moveaxis(draws.reshape(n_chains, n_draws, -1), -1, 0)
+    if isinstance(distribution, priors.Cyclic):
+        phase = 2 * jnp.pi * (flat - jnp.asarray(distribution.low)) / distribution.period
+        both = jax.vmap(convergence)(jnp.concatenate([jnp.cos(phase), jnp.sin(phase)]))
+        pairs = jax.tree.map(lambda x: x.reshape(2, -1), both)
+        found = Convergence(pairs.r_hat.max(0), pairs.ess_bulk.min(0), pairs.ess_tail.min(0))
+    else:
+        found = jax.vmap(convergence)(flat)
+    return jax.tree.map(lambda x: x.reshape(shape), found)
+
+
+def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array]) -> tuple[Array, Array]:
+    """The mean misfit per sample over some draws, and how often replicated data fit worse than the real ones."""
+    draws = _some(free, _PREDICTIONS)
+    values = observed.values if isinstance(observed, Observation) else observed
+    n_valid = jnp.maximum(jnp.sum(problem.noise.valid(values, observed)), 1)
+
+    def one(parameters: dict[str, Array], key: Array) -> tuple[Array, Array]:
+        prediction = problem.predict({**known, **parameters})
+        real = jnp.sum(problem.noise.residual(prediction, observed) ** 2)
+        replicate = _with_noise(problem, observed, prediction, key)
+        return real, jnp.sum(problem.noise.residual(prediction, replicate) ** 2)
+
+    real, replicated = jax.vmap(one)(draws, jax.random.split(jax.random.key(0), _PREDICTIONS))
+    return jnp.mean(real) / n_valid, jnp.mean((replicated >= real).astype(real.dtype))
+
+
+def _some(free: dict[str, Array], n: int) -> dict[str, Array]:
+    def pick(x: Array) -> Array:
+        flat = x.reshape(-1, *x.shape[2:])
+        return flat[jnp.linspace(0, len(flat) - 1, n).astype(int)]
+
+    return {name: pick(x) for name, x in free.items()}
+
+
+def _with_noise(problem: Problem, observed: Any, prediction: Array, key: Array) -> Any:
+    """Replicated data with the sigma and the gaps of the real ones."""
+    noise = problem.noise
+    values = observed.values if isinstance(observed, Observation) else observed
+    valid = noise.valid(values, observed)
+    if isinstance(observed, Observation):
+        sigma = jnp.where(valid, observed.sigma, 1)
+        noise = eqx.tree_at(lambda n: n.sigma, noise, sigma)
+    drawn = jnp.where(valid, noise.simulate(key, prediction), jnp.nan)
+    return Observation(drawn, observed.sigma) if isinstance(observed, Observation) else drawn
+
+
+@eqx.filter_jit
+def _replicate(problem: Problem, observed: Any, known: Any, draws: Any, keys: Array) -> Array:
+    def one(item: Any) -> Array:
+        observed, known, draws, key = item
+
+        def replicate(parameters: dict[str, Array], key: Array) -> Array:
+            out = _with_noise(problem, observed, problem.predict({**known, **parameters}), key)
+            return out.values if isinstance(out, Observation) else out
+
+        return jax.vmap(replicate)(draws, jax.random.split(key, len(jax.tree.leaves(draws)[0])))
+
+    return jax.lax.map(one, (observed, known, draws, keys))

@@ -1,0 +1,133 @@
+"""The posterior of one object in coordinates in which it is nearly a standard normal distribution.
+
+z = centre + L x: `centre` is the mode in the problem's unconstrained coordinates and L L^T the inverse of the curvature
+there, so one step size suits all directions of x and a sampler's mass matrix starts as the identity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+from numpyro.distributions import constraints
+
+from jaxinv import priors
+from jaxinv.problem import Problem
+
+_FLAT = 0.25
+"""Curvature of a direction in which a bounded parameter is not determined: its coordinate is of order 1."""
+_STEPS = 25
+
+
+class Target(eqx.Module):
+    """One object's posterior.
+
+    Attributes:
+        problem: forward model, noise and prior.
+        observed: the object's data, an array or an `Observation`.
+        known: parameters known for the object.
+        centre: `(n,)`, the mode in unconstrained coordinates.
+        factor: `(n, n)`, L.
+    """
+
+    problem: Problem
+    observed: Any
+    known: dict[str, Array]
+    centre: Array
+    factor: Array
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates, n."""
+        return self.centre.shape[-1]
+
+    def parameters(self, x: Array) -> dict[str, Array]:
+        """The inferred parameters at `x`, `(n,)`."""
+        z = self.centre + jnp.matmul(self.factor, x, precision="highest")
+        return self.problem.constrain(_unravel(self.problem, z))
+
+    def log_density(self, x: Array) -> Array:
+        """The unnormalized log density of `x`; very small, but finite, where the model overflows."""
+        z = self.centre + jnp.matmul(self.factor, x, precision="highest")
+        value = self.problem.log_density(_unravel(self.problem, z), self.observed, self.known)
+        return jnp.where(jnp.isfinite(value), value, -1e12)
+
+
+def locate(problem: Problem, observed: Any, known: dict[str, Array], start: dict[str, Array]) -> Target:
+    """The target of one object, from parameters near its mode: some damped Newton steps in unconstrained coordinates.
+
+    Not finite where the data or the start are not.
+    """
+    z = ravel_pytree(problem.unconstrain(start))[0]
+    floor = _floor(problem).astype(z.dtype)
+
+    def objective(z: Array) -> Array:
+        return -problem.log_density(_unravel(problem, z), observed, known)
+
+    def prior(z: Array) -> Array:
+        return -priors.log_density_unconstrained(problem.prior, _unravel(problem, z), problem.joints)
+
+    def constrained(z: Array) -> dict[str, Array]:
+        return problem.constrain(_unravel(problem, z))
+
+    def curvature(z: Array) -> tuple[Array, Array]:
+        """Gradient, and Gauss-Newton curvature of the likelihood with the convex part of the prior's."""
+        chain = jax.jacfwd(constrained)(z)
+        free = constrained(z)
+        residual, pull = jax.linearize(lambda p: problem.residual({**known, **p}, observed).ravel(), free)
+        columns = jax.vmap(pull, in_axes=-1, out_axes=-1)(chain)
+        values, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
+        convex = jnp.matmul(vectors * jnp.maximum(values, 0), vectors.T, precision="highest")
+        del residual
+        return jax.grad(objective)(z), jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
+
+    def step(_: Any, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        z, cost, damping = state
+        gradient, matrix = curvature(z)
+        factor, size = _unit_cholesky(matrix, damping)
+        move = jax.scipy.linalg.cho_solve((factor, True), gradient / size) / size
+        proposal = z - move
+        found = objective(proposal)
+        better = found < cost
+        damping = jnp.where(better, damping / 8, damping * 5)
+        return jnp.where(better, proposal, z), jnp.where(better, found, cost), jnp.clip(damping, 1e-6, 1e6)
+
+    z, _, _ = jax.lax.fori_loop(0, _STEPS, step, (z, objective(z), jnp.asarray(1e-2, z.dtype)))
+    factor, size = _unit_cholesky(curvature(z)[1], 1e-6)
+    inverse = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(z), dtype=z.dtype), lower=True)
+    return Target(problem, observed, known, z, inverse.T / size[:, None])
+
+
+def _unit_cholesky(matrix: Array, damping: Any) -> tuple[Array, Array]:
+    """Cholesky factor of the matrix scaled to a unit diagonal, plus `damping` there; and the scale."""
+    diagonal = jnp.diagonal(matrix)
+    size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
+    scaled = matrix / (size[:, None] * size)
+    return jnp.linalg.cholesky(scaled + damping * jnp.eye(len(size), dtype=matrix.dtype)), size
+
+
+def _unravel(problem: Problem, z: Array) -> dict[str, Array]:
+    return ravel_pytree(_template(problem))[1](z)
+
+
+def _template(problem: Problem) -> dict[str, Array]:
+    """Coordinates of the right names and shapes."""
+    centre = {name: priors.centre(problem.prior[name]) for name in problem.names}
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(problem.unconstrain, centre))
+
+
+def _floor(problem: Problem) -> Array:
+    """Least curvature of each coordinate: none where the parameter is unbounded; its prior sets the scale."""
+    unbounded = {
+        name
+        for name in problem.names
+        if constraints.real in (support := problem.prior[name].support, getattr(support, "base_constraint", None))
+    }
+    template = _template(problem)
+    return ravel_pytree({name: jnp.full(x.shape, 0.0 if name in unbounded else _FLAT) for name, x in template.items()})[
+        0
+    ]

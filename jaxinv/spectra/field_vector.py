@@ -1,0 +1,110 @@
+"""Coordinates in which the posterior of a magnetic field is round, also where the field is weak.
+
+In a weak field Stokes V measures B_los = B cos(inclination), and Q and U measure B_t^2 (cos, sin)(2 azimuth) with
+B_t = B sin(inclination) (Landi Degl'Innocenti & Landolfi 2004, secs. 9.5, 9.6). In (B, inclination, azimuth) a
+posterior is then a thin curved sheet, in which a sampler has to turn often on a long way. Here it is nearly round: one
+coordinate grows with B_los, and two are a plane whose polar angle is twice the azimuth and whose radius grows with
+B_t^2.
+
+Close to B = 0 and to B_t = 0 the radii follow the square root instead. There the volume element is d B d inclination
+d azimuth without any singular factor, so a flat prior is flat in these coordinates too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxinv import priors
+
+LONGITUDINAL = 2.0
+"""Field [G] along the line of sight below which the coordinate follows the square root: what noise of 1e-3 hides."""
+TRANSVERSE = 40.0
+"""The same across the line of sight [G]. Both change the sampler's effort, never its result."""
+
+
+class FieldVector(priors.Joint):
+    """Three coordinates of field strength, inclination and azimuth.
+
+    With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T =
+    TRANSVERSE and q^2 = X^2 + L X, they are q cos(inclination) / L, s cos(2 azimuth) and s sin(2 azimuth), where s is
+    the solution of q sin(inclination) = T s^2 / (1 + s^6)^(1/4).
+
+    Attributes:
+        maximum: upper limit of the field strength [G]; may be infinite.
+    """
+
+    maximum: float = eqx.field(static=True, default=math.inf)
+
+    @staticmethod
+    def of(prior: priors.Prior) -> tuple[FieldVector, ...]:
+        """One, if all three are free scalars on [0, maximum], [0, pi] and the circle [0, pi); else none."""
+        free = priors.free(prior)
+        chosen = [free.get(name) for name in FieldVector().names]
+        strength, inclination, azimuth = chosen
+        if strength is None or inclination is None or not isinstance(azimuth, priors.Cyclic):
+            return ()
+        if any(distribution.shape() for distribution in (strength, inclination, azimuth)):
+            return ()
+        try:
+            low, high = (float(x) for x in priors.bounds(strength))
+            angles = [float(x) for x in (*priors.bounds(inclination), *priors.bounds(azimuth))]
+        except jax.errors.ConcretizationTypeError:
+            return ()  # bounds that are traced cannot be looked at
+        if low != 0 or any(abs(found - x) > 1e-6 for found, x in zip(angles, (0, math.pi, 0, math.pi), strict=True)):
+            return ()
+        return (FieldVector(high),)
+
+    @property
+    def name(self) -> str:
+        return "field_vector"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("field_strength", "inclination", "azimuth")
+
+    def constrain(self, z: Array) -> tuple[dict[str, Array], Array]:
+        s2 = z[1] ** 2 + z[2] ** 2
+        s6 = s2**3
+        along = LONGITUDINAL * z[0]
+        across = TRANSVERSE * s2 * (1 + s6) ** -0.25
+        radius = along**2 + across**2
+        field = 2 * radius / (LONGITUDINAL + jnp.sqrt(LONGITUDINAL**2 + 4 * radius))
+        origin = (z[1] == 0) & (z[2] == 0)
+        azimuth = jnp.mod(jnp.arctan2(z[2], jnp.where(origin, 1, z[1])) / 2, jnp.pi)
+        inclination = jnp.arctan2(across, jnp.where(origin & (z[0] == 0), 1, along))
+        # d z_0 d across = (X + L / 2) d X d inclination / L;  d z_1 d z_2 = 2 s d s d azimuth
+        jacobian = (
+            math.log(LONGITUDINAL * TRANSVERSE / 2)
+            + jnp.log(2 + s6 / 2)
+            - 1.25 * jnp.log1p(s6)
+            - jnp.log(field + LONGITUDINAL / 2)
+        )
+        if math.isfinite(self.maximum):
+            t = jnp.tanh(field / self.maximum)
+            field, jacobian = self.maximum * t, jacobian + jnp.log1p(-(jnp.minimum(t, 1 - 1e-6) ** 2))
+        return {"field_strength": field, "inclination": inclination, "azimuth": azimuth}, jacobian
+
+    def unconstrain(self, parameters: Mapping[str, Any]) -> Array:
+        field = jnp.maximum(jnp.asarray(parameters["field_strength"]), 0.05)
+        if math.isfinite(self.maximum):
+            field = self.maximum * jnp.arctanh(jnp.minimum(field / self.maximum, 1 - 1e-4))
+        inclination = jnp.clip(jnp.asarray(parameters["inclination"]), 1e-3, math.pi - 1e-3)
+        radius = jnp.sqrt(field**2 + LONGITUDINAL * field)
+        # s from across / T = s^2 / (1 + s^6)^(1/4): Newton's method in logarithms, from the larger asymptote.
+        height = jnp.log(radius * jnp.sin(inclination) / TRANSVERSE)
+        log_s = jnp.maximum(height / 2, 2 * height)
+
+        def newton(_: Any, log_s: Array) -> Array:
+            s6 = jnp.exp(6 * jnp.minimum(log_s, 14.0))
+            return log_s - (2 * log_s - jnp.log1p(s6) / 4 - height) / (2 - 1.5 * s6 / (1 + s6))
+
+        s = jnp.exp(jax.lax.fori_loop(0, 12, newton, log_s))
+        turn = 2 * jnp.asarray(parameters["azimuth"])
+        return jnp.stack([radius * jnp.cos(inclination) / LONGITUDINAL, s * jnp.cos(turn), s * jnp.sin(turn)])
