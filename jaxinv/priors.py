@@ -188,12 +188,24 @@ def project(prior: Prior, parameters: Mapping[str, Array]) -> dict[str, Array]:
     return out
 
 
-def constrain(prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint] = ()) -> dict[str, Array]:
-    """Parameters from unconstrained coordinates (one object); a cyclic parameter's have a last axis of length 2."""
-    return _constrain(prior, z, joints)[0]
+Softness = Mapping[str, Array]
+"""How far from its bounds a parameter begins to be bent, in its own unit and shape, by name."""
 
 
-def unconstrain(prior: Prior, parameters: Mapping[str, Any], joints: Sequence[Joint] = ()) -> dict[str, Array]:
+def constrain(
+    prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint] = (), softness: Softness | None = None
+) -> dict[str, Array]:
+    """Parameters from unconstrained coordinates (one object); a cyclic parameter's have a last axis of length 2.
+
+    A bounded parameter's coordinate is that of NumPyro's bijection (a logit) or, with `softness`, the parameter itself,
+    bent only near its bounds: what is linear in the parameters stays so.
+    """
+    return _constrain(prior, z, joints, softness)[0]
+
+
+def unconstrain(
+    prior: Prior, parameters: Mapping[str, Any], joints: Sequence[Joint] = (), softness: Softness | None = None
+) -> dict[str, Array]:
     """The inverse of `constrain`; a cyclic parameter goes to the unit circle.
 
     A value on the edge of the support is first moved inside by 1e-5 of its range, since the edge lies at infinity.
@@ -201,21 +213,24 @@ def unconstrain(prior: Prior, parameters: Mapping[str, Any], joints: Sequence[Jo
     out = {joint.name: joint.unconstrain(parameters) for joint in joints}
     for name, distribution in _alone(prior, joints).items():
         value = jnp.asarray(parameters[name])
+        lower, upper = bounds(distribution)
         if isinstance(distribution, Cyclic):
             angle = 2 * jnp.pi * (value - jnp.asarray(distribution.low)) / distribution.period
             out[name] = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
-        else:
-            lower, upper = bounds(distribution)
+        elif softness is None:
             width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1.0)
-            out[name] = biject_to(_support(distribution)).inv(
-                jnp.clip(value, lower + 1e-5 * width, upper - 1e-5 * width)
-            )
+            inside = jnp.clip(value, lower + 1e-5 * width, upper - 1e-5 * width)
+            out[name] = biject_to(_support(distribution)).inv(inside)
+        else:
+            out[name] = _unbent(value, lower, upper, softness[name])
     return out
 
 
-def log_density_unconstrained(prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint] = ()) -> Array:
+def log_density_unconstrained(
+    prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint] = (), softness: Softness | None = None
+) -> Array:
     """The log density of the coordinates `z` (Jacobian included), finite everywhere; a scalar."""
-    parameters, total = _constrain(prior, z, joints)
+    parameters, total = _constrain(prior, z, joints, softness)
     for name, distribution in free(prior).items():
         if isinstance(distribution, Cyclic):
             if name in z:
@@ -232,7 +247,9 @@ def _alone(prior: Prior, joints: Sequence[Joint]) -> dict[str, dist.Distribution
     return {name: distribution for name, distribution in free(prior).items() if name not in joined}
 
 
-def _constrain(prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint]) -> tuple[dict[str, Array], Array]:
+def _constrain(
+    prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint], softness: Softness | None
+) -> tuple[dict[str, Array], Array]:
     """Parameters, and log |d parameters / d z| of those that have as many coordinates as values."""
     total = jnp.zeros(())
     out: dict[str, Array] = {}
@@ -245,8 +262,29 @@ def _constrain(prior: Prior, z: Mapping[str, Array], joints: Sequence[Joint]) ->
             x, y = z[name][..., 0], z[name][..., 1]
             turn = jnp.mod(jnp.arctan2(y, jnp.where((x == 0) & (y == 0), 1, x)) / (2 * jnp.pi), 1)
             out[name] = jnp.asarray(distribution.low) + distribution.period * turn
-        else:
+        elif softness is None:
             transform = biject_to(_support(distribution))
             out[name] = transform(z[name])
             total = total + jnp.sum(transform.log_abs_det_jacobian(z[name], out[name]))
+        else:
+            out[name], jacobian = _bent(z[name], *bounds(distribution), softness[name])
+            total = total + jnp.sum(jacobian)
     return {name: out[name] for name in free(prior)}, total
+
+
+def _bent(z: Array, lower: Array, upper: Array, softness: Array) -> tuple[Array, Array]:
+    """`z` itself far from the bounds, bent so as to stay between them; and the log of the derivative."""
+    below, above = (lower.astype(z.dtype) - z) / softness, (z - upper.astype(z.dtype)) / softness
+    value = z + softness * (jax.nn.softplus(below) - jax.nn.softplus(above))
+    # 1 / (1 + e^below) - 1 / (1 + e^-above), as a product, which does not cancel
+    width = jnp.expm1(below + above)
+    derivative = -jax.nn.softplus(below) - jax.nn.softplus(above) + jnp.log(-width)
+    return jnp.clip(value, lower.astype(z.dtype), upper.astype(z.dtype)), derivative
+
+
+def _unbent(value: Array, lower: Array, upper: Array, softness: Array) -> Array:
+    """The inverse of `_bent`."""
+    least = 1e-3 * softness
+    value = jnp.clip(value, lower + least, upper - least)
+    bend = lambda distance: jnp.log(-jnp.expm1(-distance / softness))  # noqa: E731
+    return value + softness * (bend(value - lower) - bend(upper - value))

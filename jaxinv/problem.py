@@ -105,18 +105,25 @@ class Problem(eqx.Module):
         """The noise's log density of the data, a scalar."""
         return self.noise.log_density(self.predict(parameters), data)
 
-    def log_density(self, z: Mapping[str, Array], data: Any, known: Parameters | None = None) -> Array:
+    def log_density(
+        self,
+        z: Mapping[str, Array],
+        data: Any,
+        known: Parameters | None = None,
+        softness: priors.Softness | None = None,
+    ) -> Array:
         """The unnormalized log posterior in the unconstrained coordinates of `constrain`, a scalar."""
-        parameters = {**(known or {}), **self.constrain(z)}
-        return priors.log_density_unconstrained(self.prior, z, self.joints) + self.log_likelihood(parameters, data)
+        parameters = {**(known or {}), **self.constrain(z, softness)}
+        prior = priors.log_density_unconstrained(self.prior, z, self.joints, softness)
+        return prior + self.log_likelihood(parameters, data)
 
-    def constrain(self, z: Mapping[str, Array]) -> dict[str, Array]:
-        """Inferred parameters from unconstrained coordinates."""
-        return priors.constrain(self.prior, z, self.joints)
+    def constrain(self, z: Mapping[str, Array], softness: priors.Softness | None = None) -> dict[str, Array]:
+        """Inferred parameters from unconstrained coordinates (see `priors.constrain`)."""
+        return priors.constrain(self.prior, z, self.joints, softness)
 
-    def unconstrain(self, parameters: Parameters) -> dict[str, Array]:
+    def unconstrain(self, parameters: Parameters, softness: priors.Softness | None = None) -> dict[str, Array]:
         """Unconstrained coordinates from parameters; the inverse of `constrain`."""
-        return priors.unconstrain(self.prior, parameters, self.joints)
+        return priors.unconstrain(self.prior, parameters, self.joints, softness)
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection."""

@@ -108,22 +108,9 @@ def invert_cube(
     config = options.pipeline
     ready = prepare(cube, config, psf=psf)
     ny, nx = ready.cube.map_shape
-    say(f"{ny} x {nx} pixels, {len(ready.wavelength)} wavelengths from {ready.wavelength[0]:.3f} to "
-        f"{ready.wavelength[-1]:.3f} angstrom")  # fmt: skip
-    say(f"lines       {', '.join(line.name for line in ready.lines)}")
-    say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
-    say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
-    say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA")
-    digest = _sha256([*cube.source])
-    files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
-    from jaxinv import __version__
-
-    fingerprint = {
-        "input": digest,
-        "options": repr(dataclasses.replace(options, psf_file=None, cavity_map=None)),
-        "instrument files": _sha256(files),
-        "version": __version__,
-    }
+    describe(ready, cube, say)
+    digest = sha256([*cube.source])
+    fingerprint = fingerprint_of(options, digest)
     partial = output.with_name(output.name + ".partial")
     if restart:
         shutil.rmtree(partial, ignore_errors=True)
@@ -154,7 +141,32 @@ def invert_cube(
     return maps
 
 
-def _sha256(paths: Sequence[str]) -> str:
+def describe(ready: Any, cube: Any, say: Any) -> None:
+    """What was found in the observation and decided for it."""
+    ny, nx = ready.cube.map_shape
+    wavelength = ready.wavelength
+    say(f"{ny} x {nx} pixels, {len(wavelength)} wavelengths from {wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom")
+    say(f"lines       {', '.join(line.name for line in ready.lines)}")
+    say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
+    say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
+    say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA")
+
+
+def fingerprint_of(options: Any, digest: str) -> dict[str, str]:
+    """What an unfinished run depends on."""
+    from jaxinv import __version__
+
+    files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
+    return {
+        "input": digest,
+        "options": repr(dataclasses.replace(options, psf_file=None, cavity_map=None)),
+        "instrument files": sha256(files),
+        "version": __version__,
+    }
+
+
+def sha256(paths: Sequence[str]) -> str:
+    """Of the files' contents, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:

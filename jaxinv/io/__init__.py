@@ -5,6 +5,9 @@ from jaxinv.atomic import check_writable as check_writable
 from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.maps import read_maps as read_maps
 from jaxinv.io.maps import write_maps as write_maps
+from jaxinv.io.posteriors import DrawStore as DrawStore
+from jaxinv.io.posteriors import read_posteriors as read_posteriors
+from jaxinv.io.posteriors import write_posteriors as write_posteriors
 from jaxinv.io.stokes import read_stokes as read_stokes
 from jaxinv.io.stokes import stokes_cube as stokes_cube
 from jaxinv.io.stokes import write_stokes as write_stokes

@@ -76,6 +76,39 @@ class InvertConfig:
                 raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
 
 
+METHODS = ("nuts", "hmc", "laplace", "svi", "importance")
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig(InvertConfig):
+    """Options of `sample`: those of the inversion that finds the modes, and how the posteriors are drawn from."""
+
+    method: str = option("nuts", f"one of {', '.join(METHODS)}; importance corrects laplace by weights")
+    chains: int = option(4, "Markov chains for each pixel (nuts, hmc)")
+    warmup: int = option(400, "steps of each chain in which the sampler adapts; not kept (nuts, hmc)")
+    draws: int = option(1000, "draws of each chain; in all where the method has no chains: four times as many")
+    target_accept: float = option(0.9, "acceptance probability that step sizes adapt to (nuts, hmc)")
+    max_doublings: int = option(4, "how often a pixel whose chains disagree goes on for twice as long (nuts, hmc)")
+    thin: int = option(1, "keep every so-many-th draw in the store of draws")
+    memory: float = option(1.0, "draws held in memory at a time [GiB]")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check = [
+            (self.method in METHODS, "method", f"one of {', '.join(METHODS)}"),
+            (self.chains >= 1, "chains", "1 or more"),
+            (self.warmup >= 20, "warmup", "20 or more"),
+            (self.draws >= 25, "draws", "25 or more"),
+            (0 < self.target_accept < 1, "target_accept", "a number between 0 and 1"),
+            (self.max_doublings >= 0, "max_doublings", "0 or more"),
+            (1 <= self.thin <= self.draws, "thin", "1 or more, at most `draws`"),
+            (self.memory > 0, "memory", "a number above 0 [GiB]"),
+        ]
+        for ok, name, expected in check:
+            if not ok:
+                raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class SynthesizeConfig:
     """Options of `synthesize`: which lines at which wavelengths, through which instrument, with how much noise."""

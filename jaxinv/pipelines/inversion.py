@@ -129,7 +129,7 @@ def invert(
     """
     config = config or InvertConfig()
     if wavelength_offset is not None:
-        wavelength_offset = _matching(wavelength_offset, cube, config.region)
+        wavelength_offset = matching(wavelength_offset, cube, config.region)
     ready = prepare(cube, config, psf=psf)
     chunks = {} if chunks is None else chunks
     n_pixels = ready.cube.n_pixels
@@ -144,7 +144,7 @@ def invert(
         for index in missing:
             start, stop = pieces[index]
             fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-            chunks[index] = _arrays(_fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
+            chunks[index] = _arrays(fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
             bar.update(stop - start)
     solution = _joined(ready.problem, chunks, ready.cube.map_shape)
     units = ready.problem.forward.units
@@ -152,7 +152,7 @@ def invert(
         solution,
         units={name: units[name] for name in solution.parameters},
         header=ready.cube.header,
-        provenance=_provenance(ready, config),
+        provenance=provenance(ready, config),
     )
 
 
@@ -192,7 +192,8 @@ def _cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
     return dataclasses.replace(cube, values=values, mask=mask, header=header)
 
 
-def _matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
+def matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
+    """Wavelength offsets `(ny, nx)` as one number for each pixel that takes part."""
     offset = np.asarray(offset, np.float32)
     if offset.shape != cube.map_shape:
         raise ValueError(f"the wavelength offsets have the shape {offset.shape}; the map has {cube.map_shape} (y, x)")
@@ -309,7 +310,7 @@ def _chunk_size() -> int:
     return 4096 * len(jax.devices()) if jax.default_backend() == "cpu" else 65536 * len(jax.devices())
 
 
-def _fit_chunk(
+def fit_chunk(
     ready: Preparation, start: int, stop: int, size: int, fixed: Mapping[str, np.ndarray], settings: Any, seed: int
 ) -> Solution:
     """Fit some pixels; a short last chunk is padded, so that every chunk runs the same compiled program."""
@@ -368,7 +369,8 @@ def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> Sol
     )
 
 
-def _provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
+def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
+    """How a result was made: version, lines, what was measured, options."""
     from jaxinv import __version__
 
     calibration, lines = ready.calibration, ready.lines

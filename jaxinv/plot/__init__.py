@@ -11,8 +11,26 @@ if TYPE_CHECKING:
     from jaxinv.plot.mapping import comparison as comparison
     from jaxinv.plot.mapping import maps as maps
     from jaxinv.plot.mapping import quicklook as quicklook
+    from jaxinv.plot.posterior_maps import posterior_quicklook as posterior_quicklook
+    from jaxinv.plot.posterior_maps import widths as widths
+    from jaxinv.plot.posteriors import bands as bands
+    from jaxinv.plot.posteriors import calibration as calibration
+    from jaxinv.plot.posteriors import corner as corner
+    from jaxinv.plot.posteriors import trace as trace
     from jaxinv.plot.spectra import profiles as profiles
     from jaxinv.plot.style import save as save
 
-_NAMES = {"comparison": "mapping", "maps": "mapping", "quicklook": "mapping", "profiles": "spectra", "save": "style"}
+_NAMES = {
+    "bands": "posteriors",
+    "calibration": "posteriors",
+    "comparison": "mapping",
+    "corner": "posteriors",
+    "maps": "mapping",
+    "posterior_quicklook": "posterior_maps",
+    "profiles": "spectra",
+    "quicklook": "mapping",
+    "save": "style",
+    "trace": "posteriors",
+    "widths": "posterior_maps",
+}
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -13,12 +13,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
+from jaxinv.posterior import PosteriorMap, PosteriorStatus
 from jaxinv.solution import SolutionMap, Status
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 _NO_DATA = "0.6"
-_STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00")
-_NARROW = 4
+_STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00", "#cc79a7", "#0072b2")
+NARROW = 4
 """A map with fewer columns is a slit: curves along it say more than a picture one pixel wide."""
 
 
@@ -38,7 +39,7 @@ def maps(solution: SolutionMap, names: Sequence[str] | None = None, *, errors: b
         names = list(solution.standard_error) if errors else known
     check_names(names, solution.standard_error if errors else known)
     ny, nx = solution.chi2.shape
-    if min(ny, nx) < _NARROW:
+    if min(ny, nx) < NARROW:
         return _curves(solution, names, errors)
     columns = min(len(names), 3 if len(names) in (3, 5, 6) else 4)
     rows = -(-len(names) // columns)
@@ -91,38 +92,39 @@ def comparison(truth: Mapping[str, np.ndarray], solution: SolutionMap, names: Se
         if name == "azimuth":
             difference = (difference + 90) % 180 - 90
         difference = difference / (solution.standard_error[name] * look.factor)
-        _image(figure, axes[0], expected, look, limits, solution, "truth")
-        _image(figure, axes[1], found, look, limits, solution, "inversion")
+        image_panel(figure, axes[0], expected, look, limits, solution, "truth")
+        image_panel(figure, axes[1], found, look, limits, solution, "inversion")
         sigma = Look("difference / standard error", "PuOr", limits=(-4, 4))
-        _image(figure, axes[2], difference, sigma, (-4, 4), solution, name.replace("_", " "))
+        image_panel(figure, axes[2], difference, sigma, (-4, 4), solution, name.replace("_", " "))
     return figure
 
 
 def _panel(figure: Figure, axis: Axes, solution: SolutionMap, name: str, errors: bool) -> None:
     if name == "status":
-        return _status(axis, solution)
+        return status_panel(axis, solution)
     look = look_of(name, solution.units.get(name, ""))
     values = solution.chi2 if name == "chi2" else solution.parameters[name]
     if errors:
         values = solution.standard_error[name]
         look = Look(f"error of {look.label}", "magma", look.factor)
     values = values * look.factor
-    return _image(figure, axis, values, look, limits_of(look, values), solution, "", log=errors or name == "chi2")
+    return image_panel(figure, axis, values, look, limits_of(look, values), solution, "", log=errors or name == "chi2")
 
 
-def _image(
+def image_panel(
     figure: Figure,
     axis: Axes,
     values: np.ndarray,
     look: Look,
     limits: tuple[float, float],
-    solution: SolutionMap,
+    solution: SolutionMap | PosteriorMap,
     title: str,
     *,
     log: bool = False,
 ) -> None:
+    """An image in world coordinates with its colour bar."""
     colours = matplotlib.colormaps[look.colours].with_extremes(bad=_NO_DATA)
-    extent, unit = _extent(solution)
+    extent, unit = extent_of(solution)
     positive = log and limits[0] > 0 and limits[1] > 1.2 * limits[0]
     scale = LogNorm(*limits) if positive else Normalize(*limits)
     shown = np.ma.masked_invalid(values)
@@ -137,17 +139,20 @@ def _image(
     _finish(axis, title, unit)
 
 
-def _status(axis: Axes, solution: SolutionMap) -> None:
-    extent, unit = _extent(solution)
-    colours, norm = ListedColormap(_STATUS_COLOURS), BoundaryNorm(np.arange(len(Status) + 1) - 0.5, len(Status))
+def status_panel(axis: Axes, solution: SolutionMap | PosteriorMap) -> None:
+    """An image of the status codes, with those that occur in a legend."""
+    codes = PosteriorStatus if isinstance(solution, PosteriorMap) else Status
+    extent, unit = extent_of(solution)
+    edges = np.arange(len(_STATUS_COLOURS) + 1) - 0.5
+    colours, norm = ListedColormap(_STATUS_COLOURS), BoundaryNorm(edges, len(_STATUS_COLOURS))
     axis.imshow(solution.status, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
-    present = [status for status in Status if np.any(solution.status == status)]
+    present = [status for status in codes if np.any(solution.status == status)]
     handles = [Patch(facecolor=_STATUS_COLOURS[s], edgecolor="0.4", label=_words(s)) for s in present]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8, frameon=False, borderaxespad=0)
     _finish(axis, "status", unit)
 
 
-def _words(status: Status) -> str:
+def _words(status: Status | PosteriorStatus) -> str:
     return status.name.lower().replace("_", " ")
 
 
@@ -158,15 +163,15 @@ def _finish(axis: Axes, title: str, unit: str) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _extent(solution: SolutionMap) -> tuple[tuple[float, float, float, float], str]:
+def extent_of(solution: SolutionMap | PosteriorMap) -> tuple[tuple[float, float, float, float], str]:
     """Edges of the map and their unit: arcsec where the header says so, pixels otherwise."""
     edges, unit = [], "pixel"
     arcsec = {"arcsec": 1.0, "deg": 3600.0}
     header = solution.header
-    for axis, n in ((1, solution.chi2.shape[1]), (2, solution.chi2.shape[0])):
+    for axis, n in ((1, solution.status.shape[1]), (2, solution.status.shape[0])):
         step, factor = header.get(f"CDELT{axis}"), arcsec.get(str(header.get(f"CUNIT{axis}", "")).strip())
         if step is None or factor is None:
-            return (-0.5, solution.chi2.shape[1] - 0.5, -0.5, solution.chi2.shape[0] - 0.5), "pixel"
+            return (-0.5, solution.status.shape[1] - 0.5, -0.5, solution.status.shape[0] - 0.5), "pixel"
         reference, value = header.get(f"CRPIX{axis}", 1.0), header.get(f"CRVAL{axis}", 0.0)
         edges += [factor * (value + (pixel - reference) * step) for pixel in (0.5, n + 0.5)]
         unit = "arcsec"
@@ -178,7 +183,7 @@ def _curves(solution: SolutionMap, names: Sequence[str], errors: bool) -> Figure
     axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
     ny, nx = solution.chi2.shape
     along_y = ny >= nx
-    extent, unit = _extent(solution)
+    extent, unit = extent_of(solution)
     first, last = extent[2:] if along_y else extent[:2]
     n = max(ny, nx)
     position = first + (np.arange(n) + 0.5) * (last - first) / n

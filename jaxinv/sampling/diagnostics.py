@@ -1,5 +1,4 @@
-"""Convergence of chains: rank-normalized split R-hat, bulk and tail effective sample sizes, the shape of weights'
-tails.
+"""Convergence of chains: rank-normalized split R-hat, bulk and tail effective sample sizes, tails of weights.
 
 Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021, Bayesian Analysis 16, 667) and, for the weights, Vehtari, Simpson,
 Gelman, Yao & Gabry (2024, JMLR 25, 72). Written with jax.numpy so that the diagnostics of a map of objects are one
@@ -70,11 +69,11 @@ class SmoothedWeights(NamedTuple):
 
 
 def smoothed_weights(log_ratios: Array) -> SmoothedWeights:
-    """Pareto-smoothed importance weights from log density ratios `(n_draws,)`; infinite `pareto_k` where none is
-    finite.
+    """Pareto-smoothed importance weights from log density ratios `(n_draws,)`.
 
     The largest 20 % or 3 sqrt(n) are replaced by the expected order statistics of a generalized Pareto distribution
     that is fitted to them (Zhang & Stephens 2009, Technometrics 51, 316).
+    `pareto_k` is infinite where no ratio is finite.
     """
     n = len(log_ratios)
     n_tail = max(int(min(0.2 * n, 3 * n**0.5)), 5)

@@ -76,8 +76,8 @@ def sample(
     needed = rows.n * bytes_per_object(rows.problem, method) / 2**30
     if needed > memory:
         raise ValueError(
-            f"draws of {rows.n} objects need {needed:.1f} GiB, more than memory={memory}: sample fewer at a time, or
-            use " "jaxinv.pipelines.sample_maps, which keeps summaries and writes draws to disk"
+            f"draws of {rows.n} objects need {needed:.1f} GiB, more than memory={memory}: sample fewer at a time, "
+            "or use jaxinv.pipelines.sample_maps, which keeps summaries and writes draws to disk"
         )
     with progress_bar(rows.n, progress) as bar:
         posterior = draw(problem, data, key=key, method=method, fixed=fixed, initial=initial, advance=advance_of(bar))
@@ -103,7 +103,12 @@ def draw(
     """As `sample`, with a `Posterior` of plain arrays as the result.
 
     Args:
-        problem, data, key, method, fixed, initial: see `sample`.
+        problem: see `sample`, as for the next five.
+        data: `(*batch, *prediction_shape)`, or an `Observation` of that.
+        key: random key.
+        method: `NUTS()` by default.
+        fixed: parameters known for each object.
+        initial: what `fit` returned.
         settings: of the fit that finds the modes.
         first_index: the index of the first object in a larger batch that is sampled in pieces: the pieces draw from the
             keys that the whole would.
@@ -115,23 +120,45 @@ def draw(
     rows = batch.in_rows(problem, data, fixed)
     if initial is None:
         initial = fit(problem, data, fixed=fixed, settings=settings, first_index=first_index)
-    n_valid = np.asarray(_count_valid(rows.problem, rows.observed))
-    start = {name: initial.parameters[name].reshape(rows.n, -1) for name in rows.problem.names}
-    start = {name: x.reshape(rows.n, *rows.problem.prior[name].shape()) for name, x in start.items()}
     no_data = initial.status.ravel() == Status.NO_DATA
-    centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
-    for name, x in start.items():  # a failed fit starts somewhere finite, and is judged by what comes of it
-        start[name] = np.where(np.isfinite(x), x, centre[name]).astype(rows.dtype)
+    chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
+    finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)
+    return _posterior(rows, finished, chosen, no_data)
+
+
+def _sampled(
+    rows: Rows,
+    chosen: np.ndarray,
+    initial: Solution,
+    key: Array,
+    method: Method,
+    first_index: int,
+    group: int,
+    advance: Advance | None,
+) -> dict[str, Any]:
+    """Draws and diagnostics of the chosen objects."""
+    problem, skipped = rows.problem, rows.n - len(chosen)
+    observed, known = jax.tree.map(lambda x: x[chosen], (rows.observed, rows.known))
+    rows = Rows(problem, observed, known, (len(chosen),))
+    start, error = {}, {}
+    for name in problem.names:  # a failed fit starts somewhere finite, and is judged by what comes of it
+        shape = problem.prior[name].shape()
+        found = initial.parameters[name].reshape(-1, *shape)[chosen]
+        centre = np.asarray(priors.centre(problem.prior[name]))
+        start[name] = np.where(np.isfinite(found), found, centre).astype(rows.dtype)
+        error[name] = initial.standard_error[name].reshape(-1, *shape)[chosen].astype(rows.dtype)
     size = group or max((64 if jax.default_backend() == "cpu" else 16384) // method.shape[0], 1)
-    size = min(size * len(jax.devices()), -(-rows.n // len(jax.devices())) * len(jax.devices()))
-    keys = _keys(key, first_index + np.arange(rows.n))
+    n_devices = len(jax.devices())
+    size = min(size * n_devices, -(-rows.n // n_devices) * n_devices)
+    keys = _keys(key, first_index + chosen)
     work = _Work(method, rows, size, advance or (lambda objects, draws, divergences: None))
+    work.advance(skipped, 0, 0)
     places = [
-        _locate(rows.problem, piece.observed, piece.known, work.pick(start, piece.index)) for piece in work.pieces()
+        _locate(problem, piece.observed, piece.known, *work.pick((start, error), piece.index))
+        for piece in work.pieces()
     ]
     finished = _run_chains(work, places, keys) if isinstance(method, Chains) else _run_once(work, places, keys)
-    status = _status(rows, method, finished, no_data)
-    return _posterior(rows, finished, status, n_valid)
+    return {**finished, "status": _status(work, finished)}
 
 
 def predict(
@@ -240,7 +267,7 @@ def _run_chains(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
         part = _cut(_judged(work, inputs, draws), piece.n)
         part["scalars"]["doublings"] = np.zeros(piece.n, np.int32)
         going = ~_agree(method, part) & (method.max_doublings > 0)
-        states.append(jax.tree.map(lambda x, keep=np.flatnonzero(going): x[keep], state))
+        states.append(work.pick(state, np.flatnonzero(going)))
         parts.append(part)
         work.advance(int(np.sum(~going)), piece.n * per_object, int(part["scalars"]["divergences"].sum()))
     finished = _joined(parts)
@@ -269,7 +296,7 @@ def _run_chains(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
             part["scalars"]["doublings"] = np.full(len(within), doubling, np.int32)
             part = _cut(part, piece.n)
             agree = _agree(method, part)
-            stays.append(jax.tree.map(lambda x, keep=np.flatnonzero(~agree): x[keep], after))
+            stays.append(work.pick(after, np.flatnonzero(~agree)))
             _replace(finished, part, piece.index[: piece.n])
             last = doubling == method.max_doublings
             new = int(np.asarray(more.stats["diverging"])[: piece.n].sum())
@@ -297,31 +324,33 @@ def _worst(part: dict[str, Any]) -> Convergence:
     return Convergence(r_hat, *least)
 
 
-def _status(rows: Rows, method: Method, finished: dict[str, Any], no_data: np.ndarray) -> np.ndarray:
-    scalars = finished["scalars"]
-    status = np.full(rows.n, PosteriorStatus.CONVERGED, np.int16)
+def _status(work: _Work, finished: dict[str, Any]) -> np.ndarray:
+    scalars, method, n = finished["scalars"], work.method, work.rows.n
+    status = np.full(n, PosteriorStatus.CONVERGED, np.int16)
     if isinstance(method, Chains):
-        status[scalars["divergences"] > _DIVERGENT * math.prod(method.shape) * 2.0 ** scalars["doublings"]] = (
-            PosteriorStatus.DIVERGENT
-        )
+        steps = math.prod(method.shape) * 2.0 ** scalars["doublings"]
+        status[scalars["divergences"] > _DIVERGENT * steps] = PosteriorStatus.DIVERGENT
         status[~_agree(method, finished)] = PosteriorStatus.NOT_CONVERGED
     if "pareto_k" in scalars:
         status[~(scalars["pareto_k"] < reliable_pareto_k(method.shape[1]))] = PosteriorStatus.UNRELIABLE_WEIGHTS
-    lp = finished["stats"]["lp"].reshape(rows.n, -1)
-    status[~np.all(np.isfinite(lp) & (lp > -1e11), axis=1) | ~np.isfinite(scalars["chi2"])] = PosteriorStatus.FAILED
-    status[no_data] = PosteriorStatus.NO_DATA
+    lp = finished["stats"]["lp"].reshape(n, -1)
+    found = np.all(np.isfinite(lp) & (lp > -1e11), axis=1) & np.isfinite(scalars["chi2"])
+    status[~found] = PosteriorStatus.FAILED
     return status
 
 
-def _posterior(rows: Rows, finished: dict[str, Any], status: np.ndarray, n_valid: np.ndarray) -> Posterior:
-    del n_valid
+def _posterior(rows: Rows, finished: dict[str, Any], chosen: np.ndarray, no_data: np.ndarray) -> Posterior:
+    """Of all objects, with NaN where an object has no draws."""
+    status = np.full(rows.n, PosteriorStatus.NO_DATA, np.int16)
+    status[chosen] = np.where(no_data[chosen], PosteriorStatus.NO_DATA, finished["status"])
     useless = (status == PosteriorStatus.NO_DATA) | (status == PosteriorStatus.FAILED)
 
     def shaped(x: np.ndarray) -> np.ndarray:
+        whole = np.zeros((rows.n, *x.shape[1:]), x.dtype)
+        whole[chosen] = x
         if np.issubdtype(x.dtype, np.floating):
-            x = x.copy()
-            x[useless] = np.nan
-        return np.reshape(x, (*rows.shape, *x.shape[1:]))
+            whole[useless] = np.nan
+        return np.reshape(whole, (*rows.shape, *x.shape[1:]))
 
     problem = rows.problem
     order = [name for name in problem.forward.units if name in finished["draws"]]
@@ -393,18 +422,12 @@ def _spread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @eqx.filter_jit
-def _count_valid(problem: Problem, observed: Any) -> Array:
-    values = observed.values if isinstance(observed, Observation) else observed
-    return jax.vmap(lambda v, o: jnp.sum(problem.noise.valid(v, o)))(values, observed)
-
-
-@eqx.filter_jit
-def _locate(problem: Problem, observed: Any, known: Any, start: Any) -> tuple[Array, Array]:
-    def one(item: Any) -> tuple[Array, Array]:
+def _locate(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array]:
+    def one(item: Any) -> tuple[Any, Array, Array]:
         target = locate(problem, *item)
-        return target.centre, target.factor
+        return target.softness, target.centre, target.factor
 
-    return jax.lax.map(one, (observed, known, start), batch_size=_LOCATED_TOGETHER)
+    return jax.lax.map(one, (observed, known, start, error), batch_size=_LOCATED_TOGETHER)
 
 
 @eqx.filter_jit
@@ -427,8 +450,8 @@ def _draw(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
 
 
 def _target(problem: Problem, inputs: Any) -> Target:
-    observed, known, (centre, factor) = inputs
-    return Target(problem, observed, known, centre, factor)
+    observed, known, place = inputs
+    return Target(problem, observed, known, *place)
 
 
 @eqx.filter_jit
@@ -441,11 +464,15 @@ def _judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
         target = _target(problem, inputs)
         free = jax.vmap(jax.vmap(target.parameters))(x)
         tied = priors.tied(problem.prior)
-        complete = jax.vmap(jax.vmap(lambda p: {n: v for n, v in problem.complete({**known, **p}).items() if n in
-        tied})) found = {name: _each(problem, name, value) for name, value in free.items()}
+
+        def derived(parameters: dict[str, Array]) -> dict[str, Array]:
+            everything = problem.complete({**known, **parameters})
+            return {name: everything[name] for name in tied}
+
+        found = {name: _each(problem, name, value) for name, value in free.items()}
         chi2, p_value = _misfit(problem, observed, known, free)
         return {
-            "draws": {**free, **(complete(free) if tied else {})},
+            "draws": {**free, **(jax.vmap(jax.vmap(derived))(free) if tied else {})},
             "r_hat": {name: value.r_hat for name, value in found.items()},
             "ess_bulk": {name: value.ess_bulk for name, value in found.items()},
             "ess_tail": {name: value.ess_tail for name, value in found.items()},

@@ -11,15 +11,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
-from numpyro.distributions import constraints
 
 from jaxinv import priors
 from jaxinv.problem import Problem
 
 _FLAT = 0.25
-"""Curvature of a direction in which a bounded parameter is not determined: its coordinate is of order 1."""
+"""Curvature of a direction that the data do not determine, for coordinates of order 1."""
 _STEPS = 25
 
 
@@ -30,6 +30,7 @@ class Target(eqx.Module):
         problem: forward model, noise and prior.
         observed: the object's data, an array or an `Observation`.
         known: parameters known for the object.
+        softness: how far from its bounds each parameter begins to be bent.
         centre: `(n,)`, the mode in unconstrained coordinates.
         factor: `(n, n)`, L.
     """
@@ -37,6 +38,7 @@ class Target(eqx.Module):
     problem: Problem
     observed: Any
     known: dict[str, Array]
+    softness: dict[str, Array]
     centre: Array
     factor: Array
 
@@ -48,31 +50,34 @@ class Target(eqx.Module):
     def parameters(self, x: Array) -> dict[str, Array]:
         """The inferred parameters at `x`, `(n,)`."""
         z = self.centre + jnp.matmul(self.factor, x, precision="highest")
-        return self.problem.constrain(_unravel(self.problem, z))
+        return self.problem.constrain(_unravel(self.problem, z), self.softness)
 
     def log_density(self, x: Array) -> Array:
         """The unnormalized log density of `x`; very small, but finite, where the model overflows."""
         z = self.centre + jnp.matmul(self.factor, x, precision="highest")
-        value = self.problem.log_density(_unravel(self.problem, z), self.observed, self.known)
+        value = self.problem.log_density(_unravel(self.problem, z), self.observed, self.known, self.softness)
         return jnp.where(jnp.isfinite(value), value, -1e12)
 
 
-def locate(problem: Problem, observed: Any, known: dict[str, Array], start: dict[str, Array]) -> Target:
+def locate(
+    problem: Problem, observed: Any, known: dict[str, Array], start: dict[str, Array], error: dict[str, Array]
+) -> Target:
     """The target of one object, from parameters near its mode: some damped Newton steps in unconstrained coordinates.
 
-    Not finite where the data or the start are not.
+    `error` holds the standard errors of `start`, NaN where there are none.
     """
-    z = ravel_pytree(problem.unconstrain(start))[0]
-    floor = _floor(problem).astype(z.dtype)
+    softness = {name: _softness(problem.prior[name], error[name]) for name in problem.names}
+    z = ravel_pytree(problem.unconstrain(start, softness))[0]
+    floor = _floor(problem, softness, z).astype(z.dtype)
 
     def objective(z: Array) -> Array:
-        return -problem.log_density(_unravel(problem, z), observed, known)
+        return -problem.log_density(_unravel(problem, z), observed, known, softness)
 
     def prior(z: Array) -> Array:
-        return -priors.log_density_unconstrained(problem.prior, _unravel(problem, z), problem.joints)
+        return -priors.log_density_unconstrained(problem.prior, _unravel(problem, z), problem.joints, softness)
 
     def constrained(z: Array) -> dict[str, Array]:
-        return problem.constrain(_unravel(problem, z))
+        return problem.constrain(_unravel(problem, z), softness)
 
     def curvature(z: Array) -> tuple[Array, Array]:
         """Gradient, and Gauss-Newton curvature of the likelihood with the convex part of the prior's."""
@@ -99,7 +104,7 @@ def locate(problem: Problem, observed: Any, known: dict[str, Array], start: dict
     z, _, _ = jax.lax.fori_loop(0, _STEPS, step, (z, objective(z), jnp.asarray(1e-2, z.dtype)))
     factor, size = _unit_cholesky(curvature(z)[1], 1e-6)
     inverse = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(z), dtype=z.dtype), lower=True)
-    return Target(problem, observed, known, z, inverse.T / size[:, None])
+    return Target(problem, observed, known, softness, z, inverse.T / size[:, None])
 
 
 def _unit_cholesky(matrix: Array, damping: Any) -> tuple[Array, Array]:
@@ -120,14 +125,30 @@ def _template(problem: Problem) -> dict[str, Array]:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(problem.unconstrain, centre))
 
 
-def _floor(problem: Problem) -> Array:
-    """Least curvature of each coordinate: none where the parameter is unbounded; its prior sets the scale."""
-    unbounded = {
-        name
-        for name in problem.names
-        if constraints.real in (support := problem.prior[name].support, getattr(support, "base_constraint", None))
-    }
+def _softness(distribution: dist.Distribution, error: Array) -> Array:
+    """A third of the standard error, so that what lies beyond a bound is not longer than what lies before it."""
+    lower, upper = priors.bounds(distribution)
+    range_ = upper - lower
+    known = jnp.isfinite(error) & (error > 0)
+    typical = jnp.where(jnp.isfinite(range_), range_, 1.0).astype(error.dtype)
+    softness = jnp.where(known, error, typical) / 3
+    return jnp.where(jnp.isfinite(range_), jnp.clip(softness, 1e-5 * typical, typical / 5), softness)
+
+
+def _floor(problem: Problem, softness: dict[str, Array], z: Array) -> Array:
+    """Least curvature of each coordinate: none where the parameter is unbounded, and its prior sets the scale."""
     template = _template(problem)
-    return ravel_pytree({name: jnp.full(x.shape, 0.0 if name in unbounded else _FLAT) for name, x in template.items()})[
-        0
-    ]
+    # Joint and cyclic coordinates are of order 1 where they are not determined, and may be far larger where they are.
+    out = {name: jnp.full(x.shape, _FLAT / (1 + jnp.sum(x**2))) for name, x in _unravel(problem, z).items()}
+    for name, x in template.items():
+        distribution = problem.prior.get(name)
+        if distribution is None or isinstance(distribution, priors.Cyclic):
+            continue
+        lower, upper = priors.bounds(distribution)
+        both = jnp.isfinite(upper - lower)
+        one = jnp.isfinite(upper) | jnp.isfinite(lower)
+        least = jnp.where(
+            both, 4 / jnp.where(both, upper - lower, 1) ** 2, jnp.where(one, 1e-4 / softness[name] ** 2, 0.0)
+        )
+        out[name] = jnp.broadcast_to(least, x.shape)
+    return ravel_pytree(out)[0]

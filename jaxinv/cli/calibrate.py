@@ -1,0 +1,67 @@
+"""`jaxinv calibrate`: do the intervals of a sampler hold the truth as often as they say?"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from jaxinv.cli.invert import describe, fingerprint_of, sha256
+from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.sample import GROUPS, SampleOptions
+
+NAME = "calibrate"
+SUMMARY = "simulation-based calibration of a sampler on the problem of an observation"
+NEEDS_JAX = True
+DESCRIPTION = """\
+Simulate pixels with the lines, wavelengths and noise of an observation and parameters from the prior, sample the
+posterior of each, and count how often it holds the truth. The population is the prior: narrow it with --bounds.
+
+  jaxinv calibrate cube.fits -o calibration.png -n 300
+  jaxinv calibrate cube.fits -o calibration.png --method laplace --bounds field_strength=0:3000 velocity=-3:3
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where the picture goes")
+    parser.add_argument("-n", "--number", type=int, default=300, help="simulated pixels (default: 300)")
+    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
+    add_options(parser, SampleOptions, GROUPS)
+    group = parser.add_argument_group("output")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(arguments: argparse.Namespace, command_line: str) -> int:
+    """Read, simulate, sample, report."""
+    options = gather(SampleOptions, arguments, arguments.config)
+    output = Path(arguments.output)
+    from jaxinv import io, plot
+    from jaxinv.pipelines import calibrate_observation, prepare
+
+    io.check_writable(output, overwrite=arguments.overwrite)
+    source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
+    cube = io.read_stokes(source, axes=options.axes)
+    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    ready = prepare(cube, options.pipeline, psf=psf)
+    describe(ready, cube, print if not arguments.quiet else lambda *_: None)
+    partial = output.with_name(output.name + ".partial")
+    if arguments.restart:
+        shutil.rmtree(partial, ignore_errors=True)
+    digest = sha256([*cube.source])
+    chunks = io.ChunkStore(partial, {**fingerprint_of(options, digest), "number": str(arguments.number)})
+    try:
+        report = calibrate_observation(
+            ready, options.pipeline, arguments.number, chunks=chunks, progress=not arguments.quiet
+        )
+    except KeyboardInterrupt:
+        kept = f": {len(chunks)} groups are kept in {partial}; the same command goes on from there"
+        raise KeyboardInterrupt(kept) from None
+    plot.save(plot.calibration(report), output)
+    chunks.discard()
+    print(report.table())
+    print(f"wrote       {output}")
+    return 0

@@ -1,0 +1,153 @@
+"""`jaxinv sample`: from Stokes spectra on disk to posteriors on disk."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
+from jaxinv.cli.invert import describe, fingerprint_of, sha256
+from jaxinv.cli.options import add_options, gather
+from jaxinv.pipelines.config import SampleConfig, option
+
+NAME = "sample"
+SUMMARY = "posteriors of field, velocity and line parameters of every pixel"
+NEEDS_JAX = True
+DESCRIPTION = """\
+Draw from the posterior of every pixel with a Milne-Eddington atmosphere. It reads what `jaxinv invert` reads and
+takes its options. The result has, for each parameter, the median, the 16 and 84 percent quantiles, R-hat and the
+effective sample size, and for each pixel divergences, a posterior predictive p-value and a status; with --store also
+the draws, as Zarr. An interrupted run is resumed by the same command.
+
+  jaxinv sample cube.fits -o posterior.fits --region 10 30 40 60
+  jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10
+"""
+
+GROUPS = {
+    **INVERT_GROUPS,
+    "sampler": ("method", "chains", "warmup", "draws", "target_accept", "max_doublings", "thin", "memory"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions(SampleConfig):
+    """What the command takes beyond the pipeline: files."""
+
+    axes: str | None = option(None, "roles of the axes where the header lacks them, e.g. 'y x stokes wavelength'")
+    psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
+    cavity_map: str | None = option(None, "FITS map of the spectrum's shift towards the red [angstrom]")
+
+    @property
+    def pipeline(self) -> SampleConfig:
+        """The part that the pipeline takes."""
+        names = [field.name for field in dataclasses.fields(SampleConfig)]
+        return SampleConfig(**{name: getattr(self, name) for name in names})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the summaries go")
+    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
+    add_options(parser, SampleOptions, GROUPS)
+    group = parser.add_argument_group("output")
+    group.add_argument("--store", metavar="DRAWS.zarr", help="keep the draws in this folder")
+    group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
+    group.add_argument("--no-quicklook", action="store_true", help="make no picture")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
+    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def run(arguments: argparse.Namespace, command_line: str) -> int:
+    """Read, sample, write; everything that can be refused is refused before the long work."""
+    options = gather(SampleOptions, arguments, arguments.config)
+    output = Path(arguments.output)
+    picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
+    say = (lambda *_: None) if arguments.quiet else print
+    import numpy as np
+
+    from jaxinv import io, plot
+    from jaxinv.pipelines import prepare, sample_maps
+
+    partial = output.with_name(output.name + ".partial")
+    if arguments.restart:
+        shutil.rmtree(partial, ignore_errors=True)
+    for path in (output, picture):
+        if path is not None:
+            io.check_writable(path, overwrite=arguments.overwrite)
+    store = None if arguments.store is None else Path(arguments.store)
+    if store is not None and store.exists() and not partial.exists():
+        if not arguments.overwrite:
+            raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
+        _discard_store(store)
+    source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
+    cube = io.read_stokes(source, axes=options.axes)
+    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
+    config = options.pipeline
+    ready = prepare(cube, config, psf=psf)
+    describe(ready, cube, say)
+    digest = sha256([*cube.source])
+    chunks = io.ChunkStore(partial, {**fingerprint_of(options, digest), "store": str(store)})
+    if len(chunks):
+        say(f"resuming    {len(chunks)} chunks are done already")
+    keep = None
+    if store is not None:
+        chains = config.chains if config.method in ("nuts", "hmc") else 1
+        n_draws = (config.draws if chains > 1 or config.method in ("nuts", "hmc") else 4 * config.draws) // config.thin
+        keep = io.DrawStore(store, ready.cube.map_shape, (chains, n_draws), ready.problem.forward.units).write
+    begin = time.perf_counter()
+    try:
+        maps = sample_maps(
+            cube, config, psf=psf, wavelength_offset=offset, chunks=chunks, keep=keep, progress=say is print
+        )
+    except KeyboardInterrupt:
+        kept = f": {len(chunks)} chunks are kept in {partial}; the same command goes on from there"
+        raise KeyboardInterrupt(kept) from None
+    seconds = time.perf_counter() - begin
+    provenance = {**maps.provenance, "command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
+    maps = dataclasses.replace(maps, provenance=provenance)
+    io.write_posteriors(output, maps, overwrite=arguments.overwrite)
+    written = [str(output)]
+    if picture is not None:
+        plot.save(plot.posterior_quicklook(maps), picture)
+        written.append(str(picture))
+    if store is not None:
+        written.append(str(store))
+    chunks.discard()
+    _summarize(maps, seconds, say, np)
+    say(f"wrote       {' and '.join(written)}")
+    return 0
+
+
+def _discard_store(store: Path) -> None:
+    """Remove an older store of draws, and nothing that is not one."""
+    from jaxinv import io
+
+    if not (store / "zarr.json").exists() or not (store / "posterior").exists():
+        raise io.OutputError(f"{store} is no store of draws: it is left alone; choose another name")
+    shutil.rmtree(store)
+
+
+def _summarize(maps: Any, seconds: float, say: Any, np: Any) -> None:
+    count = {name.replace("_", " "): n for name, n in maps.count().items() if n}
+    say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
+    if "divergences" in maps.scalars:
+        worst = np.max(list(maps.r_hat.values()), axis=0)
+        clean = np.mean((worst < 1.01) & (maps.scalars["divergences"] == 0))
+        say(f"chains      {100 * clean:.1f} % of the pixels have R-hat < 1.01 and no divergence")
+    least = np.min(list(maps.ess.values()), axis=0)
+    finite = least[np.isfinite(least)]
+    say(f"effective   {np.median(finite) if finite.size else np.nan:.0f} draws of the least certain parameter (median)")
+    p_value = maps.scalars["p_value"]
+    p_value = p_value[np.isfinite(p_value)]
+    if p_value.size:
+        low = 100 * np.mean(p_value < 0.01)
+        say(f"misfit      p < 0.01 in {low:.1f} % of the pixels: there the noise or the model is not as stated")
+    n = maps.status.size
+    say(f"time        {seconds:.1f} s, {seconds / max(n, 1):.2f} s per pixel, compilation included")

@@ -1,0 +1,94 @@
+"""A FITS file of maps, put together extension by extension: units, world coordinates, how it was made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxinv.atomic import write_atomically
+
+_CARD = 68
+"""Characters that fit a FITS card."""
+_STRUCTURAL = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "EXTNAME", "BUNIT", "COMMENT", "BSCALE", "BZERO", "")
+
+
+class Images:
+    """Image extensions of one map.
+
+    Args:
+        header: cards that every image gets: world coordinates and the observation's origin.
+        provenance: what made the result, for the table `PROVENANCE`.
+    """
+
+    def __init__(self, header: Mapping[str, Any], provenance: Mapping[str, str]) -> None:
+        from astropy.io import fits
+
+        self._header = header
+        self._provenance = provenance
+        primary = fits.PrimaryHDU()
+        primary.header["CREATOR"] = f"jaxinv {provenance.get('version', '')}".strip()
+        for key, value in header.items():
+            if not key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC")):
+                primary.header[key] = value
+        self._hdus: list[Any] = [primary]
+
+    def add(self, name: str, values: np.ndarray, unit: str = "", comment: str = "") -> Any:
+        """An image `(ny, nx, ...)`, further axes first in the file; returns its header."""
+        from astropy.io import fits
+
+        hdu = fits.ImageHDU(_planes_first(values), name=name)
+        for key, value in self._header.items():
+            hdu.header[key] = value
+        if unit:
+            hdu.header["BUNIT"] = unit
+        if comment:
+            hdu.header["COMMENT"] = comment
+        self._hdus.append(hdu)
+        return hdu.header
+
+    def add_status(self, values: np.ndarray, codes: Any) -> None:
+        """The image `STATUS`, with what each code of the enumeration means in its header."""
+        header = self.add("STATUS", values.astype(np.int16))
+        for code in codes:
+            header[f"STATUS{int(code)}"] = f"{code.name}: {code.message}"[:_CARD]
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+        """Append the provenance and write the file, whole or not at all.
+
+        Raises:
+            OutputError: the file exists, or cannot be written.
+        """
+        from astropy.io import fits
+
+        rows = [(key, str(value)) for key, value in self._provenance.items()]
+        columns = [
+            fits.Column(name, f"{max([1, *(len(row[k]) for row in rows)])}A", array=[row[k] for row in rows])
+            for k, name in enumerate(("key", "value"))
+        ]
+        table = fits.BinTableHDU.from_columns(columns, name="PROVENANCE")
+        write_atomically(path, fits.HDUList([*self._hdus, table]).writeto, overwrite=overwrite)
+
+
+def read_image(hdu: Any) -> np.ndarray:
+    """An image as `(ny, nx, ...)` in native byte order."""
+    values = np.asarray(hdu.data)
+    native = values.astype(values.dtype.newbyteorder("="))
+    return np.ascontiguousarray(np.moveaxis(native, (-2, -1), (0, 1)))
+
+
+def read_provenance(hdus: Any) -> dict[str, str]:
+    """The table `PROVENANCE`."""
+    return {str(row["key"]).strip(): str(row["value"]).strip() for row in hdus["PROVENANCE"].data}
+
+
+def kept_cards(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The cards that `Images` was given."""
+    return {key: header[key] for key in header if key.rstrip("0123456789") not in (*_STRUCTURAL, "STATUS")}
+
+
+def _planes_first(values: np.ndarray) -> np.ndarray:
+    """`(ny, nx, ...)` as `(..., ny, nx)`: FITS viewers show planes."""
+    return np.ascontiguousarray(np.moveaxis(values, (0, 1), (-2, -1)))

@@ -1,0 +1,189 @@
+"""Posteriors of a map of Stokes spectra: calibrate, fit and sample chunk by chunk, summarize, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxinv.calibration_report import CalibrationReport
+from jaxinv.observation import StokesCube
+from jaxinv.optimize import LevenbergMarquardt
+from jaxinv.pipelines.config import SampleConfig
+from jaxinv.pipelines.inversion import Chunks, Preparation, fit_chunk, matching, prepare, provenance
+from jaxinv.posterior import Posterior, PosteriorMap
+from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
+from jaxinv.sampling.methods import Method
+from jaxinv.sampling.sampler import advance_of, bytes_per_object, progress_bar
+
+Keep = Callable[[int, int, dict[str, np.ndarray]], None]
+"""Takes the draws `(stop - start, n_chains, n_draws)` of pixels `start` to `stop`, by parameter."""
+
+_MAPS = ("median", "lower", "upper", "r_hat", "ess", "scalars")
+_GROUPS = 8
+"""Compiled programs' worth of pixels in a chunk: what a resumed run loses at most."""
+
+
+def method_of(config: SampleConfig) -> Method:
+    """The sampler that the options describe."""
+    if config.method in ("nuts", "hmc"):
+        return (NUTS if config.method == "nuts" else HMC)(
+            n_chains=config.chains,
+            n_warmup=config.warmup,
+            n_draws=config.draws,
+            target_accept=config.target_accept,
+            max_doublings=config.max_doublings,
+        )
+    n_draws = 4 * config.draws
+    if config.method == "importance":
+        return Importance(Laplace(n_draws=n_draws))
+    return (Laplace if config.method == "laplace" else SVI)(n_draws=n_draws)
+
+
+def sample_maps(
+    cube: StokesCube,
+    config: SampleConfig | None = None,
+    *,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+    wavelength_offset: np.ndarray | None = None,
+    chunks: Chunks | None = None,
+    keep: Keep | None = None,
+    progress: bool = True,
+) -> PosteriorMap:
+    """Medians, 16 % and 84 % quantiles and diagnostics of the posterior of every pixel.
+
+    Args:
+        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`.
+        config: the options; the defaults where `None`.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+        wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom].
+        chunks: keeps every finished chunk's summaries; chunks that it holds already are not sampled again.
+        keep: takes each chunk's draws, every `config.thin`-th one, before its summaries are kept.
+        progress: show a bar with draws per second, divergences so far and the time left.
+
+    Raises:
+        ValueError, UnknownLineError: as `prepare`; before anything is compiled.
+    """
+    config = config or SampleConfig()
+    if wavelength_offset is not None:
+        wavelength_offset = matching(wavelength_offset, cube, config.region)
+    ready = prepare(cube, config, psf=psf)
+    method = method_of(config)
+    chunks = {} if chunks is None else chunks
+    n_pixels = ready.cube.n_pixels
+    size = min(config.chunk_size or _chunk_size(ready, method, config.memory), n_pixels)
+    pieces = [(start, min(start + size, n_pixels)) for start in range(0, n_pixels, size)]
+    missing = [index for index in range(len(pieces)) if index not in chunks]
+    done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
+    with progress_bar(n_pixels, progress, done) as bar:
+        for index in missing:
+            start, stop = pieces[index]
+            fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
+            posterior = _sample_chunk(ready, method, config, start, stop, size, fixed, bar)
+            if keep is not None:
+                keep(
+                    start, stop, {name: x[:, :, config.thin - 1 :: config.thin] for name, x in posterior.draws.items()}
+                )
+            chunks[index] = _summary(posterior)
+    return _joined(ready, config, chunks, len(pieces))
+
+
+def posterior_predictive(
+    ready: Preparation, config: SampleConfig, pixel: tuple[int, int], *, n: int = 200
+) -> tuple[np.ndarray, np.ndarray, Posterior]:
+    """One pixel's spectra `(4, n_used)`, replicated spectra `(n, 4, n_used)`, and its posterior.
+
+    Args:
+        ready: what `prepare` returned.
+        config: the options.
+        pixel: `(y, x)`.
+        n: replicated spectra.
+    """
+    index = pixel[0] * ready.cube.map_shape[1] + pixel[1]
+    spectra = ready.spectra(index, index + 1)
+    key = jax.random.key(config.seed)
+    posterior = draw(ready.problem, spectra, key=key, method=method_of(config), first_index=index)
+    return spectra[0], predict(ready.problem, spectra, posterior, key=key, n=n)[0], posterior
+
+
+def calibrate_observation(
+    ready: Preparation, config: SampleConfig, n: int, *, chunks: Chunks | None = None, progress: bool = True
+) -> CalibrationReport:
+    """Simulation-based calibration on the problem of an observation: its lines, wavelengths, noise and prior.
+
+    Args:
+        ready: what `prepare` returned.
+        config: the options; `bounds` narrow the prior, and with it the population that is simulated.
+        n: simulated pixels.
+        chunks: keeps finished groups.
+        progress: show a bar.
+    """
+    key = jax.random.key(config.seed)
+    return calibrate(ready.problem, method_of(config), n, key=key, chunks=chunks, progress=progress)
+
+
+def _chunk_size(ready: Preparation, method: Method, memory: float) -> int:
+    lanes = (64 if jax.default_backend() == "cpu" else 16384) * len(jax.devices())
+    group = max(lanes // method.shape[0], 1)
+    fits = int(memory * 2**30 / bytes_per_object(ready.problem, method))
+    return int(np.clip(fits, 1, _GROUPS * group))
+
+
+def _sample_chunk(
+    ready: Preparation,
+    method: Method,
+    config: SampleConfig,
+    start: int,
+    stop: int,
+    size: int,
+    fixed: Mapping[str, np.ndarray],
+    bar: tqdm,
+) -> Posterior:
+    settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    modes = fit_chunk(ready, start, stop, size, fixed, settings, config.seed)
+    return draw(
+        ready.problem,
+        ready.spectra(start, stop),
+        key=jax.random.key(config.seed),
+        method=method,
+        fixed=fixed,
+        initial=modes,
+        first_index=start,
+        advance=advance_of(bar),
+    )
+
+
+def _summary(posterior: Posterior) -> dict[str, np.ndarray]:
+    """A chunk as flat named arrays, for a store."""
+    maps = {
+        "median": posterior.median(),
+        "lower": posterior.quantile(0.16),
+        "upper": posterior.quantile(0.84),
+        "r_hat": posterior.r_hat,
+        "ess": {name: np.minimum(x, posterior.ess_tail[name]) for name, x in posterior.ess_bulk.items()},
+        "scalars": posterior.scalars,
+    }
+    flat = {f"{part}/{name}": x for part, values in maps.items() for name, x in values.items()}
+    return {**flat, "status": posterior.status}
+
+
+def _joined(ready: Preparation, config: SampleConfig, chunks: Chunks, n: int) -> PosteriorMap:
+    parts = [chunks[index] for index in range(n)]
+    shape = ready.cube.map_shape
+    arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]).reshape(shape) for name in parts[0]}
+
+    def named(group: str) -> dict[str, np.ndarray]:
+        return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
+
+    units = ready.problem.forward.units
+    maps = {group: named(group) for group in _MAPS}
+    return PosteriorMap(
+        **maps,
+        status=arrays["status"],
+        units={name: units[name] for name in maps["median"]},
+        header=ready.cube.header,
+        provenance=provenance(ready, config),
+    )
