@@ -61,3 +61,25 @@ class Wave(Forward):
 
     def __call__(self, parameters: Parameters) -> Array:
         return parameters["amplitude"] * jnp.cos(3 * jnp.asarray(X) - parameters["phase"])
+
+
+class Banana(Forward):
+    """b - a^2: with a normal prior of a and a wide one of b, the posterior is a parabola with known moments."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"a": "", "b": ""}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        return jnp.asarray(parameters["b"] - parameters["a"] ** 2)[None]
+
+
+class Direct(Forward):
+    """A parameter measured as it is."""
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {"x": "m"}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        return jnp.asarray(parameters["x"])[None]

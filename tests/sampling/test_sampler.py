@@ -1,0 +1,286 @@
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer import MCMC
+from numpyro.infer import NUTS as NumPyroNUTS
+from scipy import stats
+
+import jaxinv as ji
+from jaxinv import priors
+from jaxinv.noise import Gaussian, StudentT
+from jaxinv.observation import Observation
+from jaxinv.posterior import PosteriorStatus
+from jaxinv.problem import Problem
+from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, draw, predict
+from tests.models import Banana, Decay, Direct, Line, Polynomial, Wave, X
+
+KEY = jax.random.key(0)
+LONG = {"n_warmup": 300, "n_draws": 6000, "max_doublings": 0}
+METHODS = [NUTS(**LONG), HMC(**LONG), Laplace(n_draws=20000), SVI(n_draws=20000), Importance(Laplace(n_draws=20000))]
+
+
+def polynomial(degree: int) -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]:
+    """A linear problem, its data, and the exact mean and covariance of its posterior."""
+    prior = {"coefficients": dist.Normal(jnp.ones(degree + 1), 3.0).to_event(1), "scale": 2.0}
+    problem = Problem(Polynomial(degree), Gaussian(0.3), prior)
+    _, data = problem.simulate(jax.random.key(degree), (3,))
+    design = 2 * X[:, None] ** np.arange(degree + 1)
+    precision = design.T @ design / 0.09 + np.eye(degree + 1) / 9
+    covariance = np.linalg.inv(precision)
+    mean = (np.asarray(data, float) @ design / 0.09 + 1 / 9) @ covariance
+    return problem, np.asarray(data), mean, covariance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("degree", [1, 4])
+def test_linear_gaussian(degree: int, method: ji.NUTS) -> None:
+    problem, data, mean, covariance = polynomial(degree)
+    found = draw(problem, data, key=KEY, method=method)
+    x = found.draws["coefficients"].reshape(3, -1, degree + 1).astype(float)
+    deviation = np.sqrt(np.diag(covariance))
+    error = deviation / np.sqrt(found.ess_bulk["coefficients"])
+    # The variational density is only as near as its optimizer came.
+    variational = isinstance(method, SVI)
+    assert np.all(np.abs(x.mean(1) - mean) < 3.5 * error + 0.05 * variational * deviation)
+    np.testing.assert_allclose(
+        x.std(1), np.broadcast_to(deviation, (3, degree + 1)), rtol=0.05 if variational else 0.02
+    )
+    assert np.all(found.status == PosteriorStatus.CONVERGED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [NUTS(**LONG), HMC(**LONG)], ids=lambda m: type(m).__name__)
+def test_a_curved_density(method: ji.NUTS) -> None:
+    problem = Problem(Banana(), Gaussian(0.3), {"a": dist.Normal(0.0, 1.0), "b": dist.Normal(0.0, 100.0)})
+    found = draw(problem, np.zeros(1), key=KEY, method=method)
+    a, b = found.draws["a"].ravel(), found.draws["b"].ravel()
+    error = 4 / np.sqrt(min(found.ess_bulk["a"], found.ess_tail["b"], found.ess_bulk["b"]))
+    assert a.mean() == pytest.approx(0, abs=error)
+    assert a.var() == pytest.approx(1, abs=1.5 * error)
+    assert b.mean() == pytest.approx(1, abs=1.5 * error)
+    assert b.var() == pytest.approx(2.09, abs=10 * error)
+    assert np.corrcoef(a**2, b)[0, 1] == pytest.approx(np.sqrt(2 / 2.09), abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measured", [-0.2, 0.0, 0.97, 1.3])
+def test_mass_at_the_edge(measured: float) -> None:
+    problem = Problem(Direct(), Gaussian(0.1), {"x": dist.Uniform(0.0, 1.0)})
+    data = np.full((4, 1), measured)
+    exact = stats.truncnorm((0 - measured) / 0.1, (1 - measured) / 0.1, measured, 0.1)
+    for method in (NUTS(n_draws=4000), Importance(Laplace(n_draws=20000))):
+        found = draw(problem, data, key=KEY, method=method)
+        x = found.draws["x"].ravel()
+        assert np.all((x >= 0) & (x <= 1))
+        assert x.mean() == pytest.approx(exact.mean(), abs=0.05 * exact.std())
+        assert x.std() == pytest.approx(exact.std(), rel=0.05)
+        quantiles = np.quantile(x, [0.05, 0.5, 0.95])
+        np.testing.assert_allclose(quantiles, exact.ppf([0.05, 0.5, 0.95]), atol=0.06 * exact.std())
+        assert found.scalars.get("divergences", np.zeros(1)).sum() == 0
+
+
+def test_a_cyclic_parameter() -> None:
+    problem = Problem(Wave(), Gaussian(0.5), {"amplitude": 1.0, "phase": priors.Cyclic(0.0, 2 * np.pi)})
+    rng = np.random.default_rng(0)
+    truth = np.array([0.02, 3.0, 2 * np.pi - 0.02])
+    data = np.cos(3 * X - truth[:, None]) + 0.5 * rng.standard_normal((3, 30))
+    found = draw(problem, data, key=KEY, method=NUTS(n_draws=2000, max_doublings=0))
+    # Exact, on a grid of the circle.
+    grid = np.linspace(0, 2 * np.pi, 4001)[:-1]
+    for k in range(3):
+        log_p = -np.sum((data[k] - np.cos(3 * X - grid[:, None])) ** 2, 1) / 2 / 0.25
+        p = np.exp(log_p - log_p.max())
+        mean = np.angle(np.sum(p * np.exp(1j * grid)))
+        away = np.angle(np.exp(1j * (grid - mean)))
+        deviation = np.sqrt(np.sum(p * away**2) / p.sum())
+        assert np.abs(np.angle(np.exp(1j * (found.median()["phase"][k] - mean)))) < 0.1 * deviation
+        assert found.standard_deviation()["phase"][k] == pytest.approx(deviation, rel=0.06)
+        assert found.quantile(0.84)["phase"][k] - found.quantile(0.16)["phase"][k] < 2.4 * deviation
+    assert found.scalars["divergences"].sum() == 0
+    assert np.all((found.median()["phase"] >= 0) & (found.median()["phase"] < 2 * np.pi))
+
+
+@pytest.mark.slow
+def test_numpyro_itself_agrees() -> None:
+    prior = {"amplitude": dist.HalfNormal(5.0), "rate": dist.Uniform(0.0, 3.0), "background": dist.Normal(0.0, 1.0)}
+    problem = Problem(Decay(), StudentT(0.2, 5.0), prior)
+    _, data = problem.simulate(jax.random.key(4))
+    ours = draw(problem, data, key=KEY, method=NUTS(n_draws=4000))
+    theirs = MCMC(NumPyroNUTS(problem.numpyro_model), num_warmup=1000, num_samples=20000, progress_bar=False)
+    theirs.run(jax.random.key(9), data=data)
+    for name, x in theirs.get_samples().items():
+        deviation = float(np.std(x))
+        assert ours.median()[name] == pytest.approx(float(np.median(x)), abs=0.08 * deviation)
+        assert ours.standard_deviation()[name] == pytest.approx(deviation, rel=0.08)
+
+
+def test_keys() -> None:
+    problem, data, _, _ = polynomial(1)
+    method = HMC(n_warmup=50, n_draws=50, max_doublings=0)
+    first = draw(problem, data, key=KEY, method=method).draws["coefficients"]
+    again = draw(problem, data, key=KEY, method=method).draws["coefficients"]
+    np.testing.assert_array_equal(first, again)
+    old_style = draw(problem, data, key=jax.random.PRNGKey(0), method=method).draws["coefficients"]
+    np.testing.assert_array_equal(first, old_style)
+    other = draw(problem, data, key=jax.random.key(1), method=method).draws["coefficients"]
+    assert not np.any(first == other)
+    twice = draw(problem, np.stack([data[0], data[0]]), key=KEY, method=method).draws["coefficients"]
+    assert not np.any(twice[0] == twice[1])
+    # A piece of a batch draws what the whole would.
+    piece = draw(problem, data[1:], key=KEY, method=method, first_index=1).draws["coefficients"]
+    np.testing.assert_allclose(piece.mean((1, 2)), first[1:].mean((1, 2)), atol=0.3)
+    for bad in (0, None, np.arange(3), jax.random.split(KEY, 2)):
+        with pytest.raises(ValueError, match="key must be one random key"):
+            draw(problem, data, key=bad, method=method)
+
+
+def test_the_key_that_drew_the_data_can_draw_the_posterior() -> None:
+    problem = Problem(Direct(), Gaussian(1.0), {"x": dist.Normal(0.0, 1.0)})
+    truth, data = problem.simulate(KEY, (400,))
+    found = draw(problem, data, key=KEY, method=Laplace(n_draws=100)).draws["x"][:, 0, 0]
+    expected = np.asarray(data[:, 0]) / 2
+    assert abs(np.corrcoef(found - expected, np.asarray(truth["x"]) - expected)[0, 1]) < 0.15
+
+
+def test_objects_without_data_and_with_impossible_data_are_flagged() -> None:
+    problem, data, _, _ = polynomial(1)
+    data = np.stack([data[0], np.full(30, np.nan), data[1], np.full(30, 1e30), data[2]]).astype(np.float32)
+    data[2, :29] = np.nan  # one sample, two parameters
+    found = draw(problem, data, key=KEY, method=NUTS(n_warmup=200, n_draws=500, max_doublings=0, ess=100, r_hat=1.05))
+    assert list(found.status[[0, 1, 2, 4]]) == [0, 3, 3, 0]
+    assert found.status[3] not in (PosteriorStatus.CONVERGED, PosteriorStatus.NO_DATA)
+    assert np.isnan(found.draws["coefficients"][1]).all()
+    alone = draw(problem, data[1], key=KEY, method=Laplace())
+    assert alone.status == PosteriorStatus.NO_DATA
+    assert np.isnan(alone.median()["coefficients"]).all()
+
+
+def test_a_prior_that_excludes_the_data() -> None:
+    problem = Problem(Direct(), Gaussian(0.01), {"x": dist.Uniform(0.0, 1.0)})
+    found = draw(problem, np.array([[0.5], [4.0]]), key=KEY, method=NUTS(n_draws=500, max_doublings=1, ess=100))
+    x = found.draws["x"][1]
+    assert np.all((x >= 0) & (x <= 1))
+    assert x.mean() > 0.999  # the edge next to the data ...
+    assert found.scalars["p_value"][1] == 0  # ... and a misfit that says so
+    assert found.scalars["chi2"][1] > 1e4
+    assert found.scalars["p_value"][0] > 0.05
+
+
+def test_chains_that_disagree_go_on_and_are_flagged() -> None:
+    problem, data, _, _ = polynomial(4)
+    short = HMC(n_warmup=100, n_draws=40, max_doublings=0, max_steps=1)
+    found = draw(problem, data, key=KEY, method=short)
+    assert np.all(found.status == PosteriorStatus.NOT_CONVERGED)
+    longer = HMC(n_warmup=100, n_draws=40, max_doublings=5, max_steps=6, ess=60, r_hat=1.1)
+    found = draw(problem, data, key=KEY, method=longer)
+    assert np.all(found.scalars["doublings"] >= 1)
+    assert found.draws["coefficients"].shape == (3, 4, 40, 5)
+    assert np.all(found.status == PosteriorStatus.CONVERGED)
+
+
+def test_weights_that_cannot_be_relied_on_are_flagged() -> None:
+    problem = Problem(Banana(), Gaussian(0.01), {"a": dist.Normal(0.0, 3.0), "b": dist.Normal(0.0, 100.0)})
+    found = draw(problem, np.zeros(1), key=KEY, method=Importance(Laplace(n_draws=1000)))
+    assert found.status == PosteriorStatus.UNRELIABLE_WEIGHTS
+    assert found.scalars["pareto_k"] > 0.7
+
+
+def test_shapes_fixed_tied_sigma_and_predictions() -> None:
+    prior = {"intercept": dist.Normal(0.0, 5.0), "slope": priors.Tied("intercept", lambda x: 2 * x)}
+    problem = Problem(Line(), Gaussian(1.0), prior)
+    _, data = problem.simulate(KEY, (2, 3))
+    observation = Observation(data, sigma=np.full((2, 3, 30), 0.5))
+    method = Laplace(n_draws=400)
+    found = draw(problem, observation, key=KEY, method=method)
+    assert found.draws["intercept"].shape == (2, 3, 1, 400)
+    np.testing.assert_allclose(found.draws["slope"], 2 * found.draws["intercept"], rtol=1e-6)
+    assert found.r_hat.keys() == {"intercept"}
+    assert found.status.shape == found.scalars["chi2"].shape == (2, 3)
+    narrow = found.standard_deviation()["intercept"]
+    np.testing.assert_allclose(
+        draw(problem, data, key=KEY, method=method).standard_deviation()["intercept"] / narrow, 2, rtol=0.2
+    )
+    replicates = predict(problem, observation, found, key=KEY, n=300)
+    assert replicates.shape == (2, 3, 300, 30)
+    assert np.std(replicates - replicates.mean(2, keepdims=True)) == pytest.approx(np.hypot(0.5, 0.1), rel=0.1)
+    known = draw(problem, data, key=KEY, method=method, fixed={"slope": np.ones((2, 3))})
+    assert "slope" not in known.draws
+
+
+def test_p_values_are_uniform_when_the_model_is_right_and_low_when_not() -> None:
+    problem, _, _, _ = polynomial(1)
+    _, data = problem.simulate(jax.random.key(8), (200,))
+    right = draw(problem, data, key=KEY, method=Laplace(n_draws=500)).scalars["p_value"]
+    assert 0.3 < np.mean(right) < 0.7
+    wrong = draw(problem, Observation(data, sigma=0.15), key=KEY, method=Laplace(n_draws=500)).scalars["p_value"]
+    assert np.mean(wrong) < 0.01
+
+
+def test_arviz_object() -> None:
+    problem, data, _, _ = polynomial(2)
+    method = NUTS(n_warmup=100, n_draws=100, max_doublings=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = ji.sample(problem, data[0], key=KEY, method=method, n_predictive=20)
+        import arviz
+
+        summary = arviz.summary(one)
+    posterior = one["posterior"]
+    assert dict(posterior.sizes) == {"chain": 4, "draw": 100, "coefficients_dim_0": 3}
+    assert one["sample_stats"]["diverging"].dtype == bool
+    assert {"energy", "lp", "tree_depth", "acceptance_rate"} <= set(one["sample_stats"])
+    assert one["posterior_predictive"]["data"].shape == (1, 20, 30)
+    np.testing.assert_array_equal(one["observed_data"]["data"], data[0])
+    assert len(summary) == 3
+    batch = ji.sample(problem, data, key=KEY, method=method)
+    assert batch["posterior"]["coefficients"].shape == (4, 100, 3, 3)
+    assert batch["diagnostics"]["status"].shape == (3,)
+
+
+def test_bad_input() -> None:
+    problem, data, _, _ = polynomial(1)
+    with pytest.raises(ValueError, match="the data have the shape"):
+        ji.sample(problem, data[:, :7], key=KEY)
+    with pytest.raises(ValueError, match=r"need 16.* GiB, more than memory=2"):
+        ji.sample(problem, np.broadcast_to(data[0], (60000, 30)), key=KEY)
+    with pytest.raises(ValueError, match="target_accept is a probability"):
+        NUTS(target_accept=1.5)
+    with pytest.raises(ValueError, match="n_draws must be 4 or more"):
+        HMC(n_draws=2)
+    with pytest.raises(ValueError, match="n_draws must be 100 or more"):
+        Laplace(n_draws=10)
+    with pytest.raises(ValueError, match="no parameter of the forward model"):
+        ji.sample(problem, data, key=KEY, fixed={"slop": 1.0})
+
+
+@pytest.mark.slow
+def test_a_hierarchical_prior_shrinks_a_patch() -> None:
+    # Eight noisy lines whose slopes come from one population: the model of one object, inside a larger model.
+    prior = {"intercept": dist.Normal(0.0, 5.0), "slope": dist.Normal(0.0, 10.0)}
+    problem = Problem(Line(), Gaussian(2.0), prior)
+    rng = np.random.default_rng(1)
+    slopes = 3 + 0.3 * rng.standard_normal(8)
+    data = jnp.asarray(1 + slopes[:, None] * X + 2.0 * rng.standard_normal((8, 30)))
+
+    def patch(data: jax.Array) -> None:
+        mean = numpyro.sample("mean", dist.Normal(0.0, 10.0))
+        spread = numpyro.sample("spread", dist.HalfNormal(1.0))
+        offset = numpyro.sample("offset", dist.Normal(0.0, 1.0).expand([8]).to_event(1))
+        for k in range(8):
+            with numpyro.handlers.scope(prefix=f"pixel{k}"):
+                problem.given(["slope"]).numpyro_model(data[k], known={"slope": mean + spread * offset[k]})
+
+    run = MCMC(NumPyroNUTS(patch, target_accept_prob=0.9), num_warmup=500, num_samples=1500, progress_bar=False)
+    run.run(KEY, data)
+    draws = run.get_samples()
+    together = draws["mean"][:, None] + draws["spread"][:, None] * draws["offset"]
+    alone = draw(problem, data, key=KEY, method=NUTS(n_draws=1000))
+    error = lambda x: np.sqrt(np.mean((np.asarray(x) - slopes) ** 2))  # noqa: E731
+    assert np.mean(np.std(together, 0)) < 0.8 * np.mean(alone.standard_deviation()["slope"])
+    assert error(together.mean(0)) < 0.8 * error(alone.median()["slope"])
