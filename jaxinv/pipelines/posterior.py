@@ -17,7 +17,7 @@ from jaxinv.pipelines.inversion import Chunks, Preparation, fit_chunk, matching,
 from jaxinv.posterior import Posterior, PosteriorMap
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
-from jaxinv.sampling.sampler import advance_of, bytes_per_object, progress_bar
+from jaxinv.sampling.sampler import advance_of, bytes_per_object, default_group, progress_bar
 
 Keep = Callable[[int, int, dict[str, np.ndarray]], None]
 """Takes the draws `(stop - start, n_chains, n_draws)` of pixels `start` to `stop`, by parameter."""
@@ -126,10 +126,8 @@ def calibrate_observation(
 
 
 def _chunk_size(ready: Preparation, method: Method, memory: float) -> int:
-    lanes = (64 if jax.default_backend() == "cpu" else 16384) * len(jax.devices())
-    group = max(lanes // method.shape[0], 1)
     fits = int(memory * 2**30 / bytes_per_object(ready.problem, method))
-    return int(np.clip(fits, 1, _GROUPS * group))
+    return int(np.clip(fits, 1, _GROUPS * default_group(method) * len(jax.devices())))
 
 
 def _sample_chunk(
@@ -152,6 +150,7 @@ def _sample_chunk(
         fixed=fixed,
         initial=modes,
         first_index=start,
+        group=min(default_group(method), -(-size // len(jax.devices()))),  # the same program for a short last chunk
         advance=advance_of(bar),
     )
 

@@ -27,6 +27,7 @@ LONGITUDINAL = 2.0
 """Field [G] along the line of sight below which the coordinate follows the square root: what noise of 1e-3 hides."""
 TRANSVERSE = 40.0
 """The same across the line of sight [G]. Both change the sampler's effort, never its result."""
+_TINY = 1e-24
 
 
 class FieldVector(priors.Joint):
@@ -76,9 +77,9 @@ class FieldVector(priors.Joint):
         across = TRANSVERSE * s2 * (1 + s6) ** -0.25
         radius = along**2 + across**2
         field = 2 * radius / (LONGITUDINAL + jnp.sqrt(LONGITUDINAL**2 + 4 * radius))
-        origin = (z[1] == 0) & (z[2] == 0)
-        azimuth = jnp.mod(jnp.arctan2(z[2], jnp.where(origin, 1, z[1])) / 2, jnp.pi)
-        inclination = jnp.arctan2(across, jnp.where(origin & (z[0] == 0), 1, along))
+        # At the origin the angles have no value and no derivative: 0 does no harm.
+        azimuth = jnp.mod(jnp.arctan2(z[2], jnp.where(s2 > _TINY, z[1], 1)) / 2, jnp.pi)
+        inclination = jnp.arctan2(across, jnp.where(radius > _TINY, along, 1))
         # d z_0 d across = (X + L / 2) d X d inclination / L;  d z_1 d z_2 = 2 s d s d azimuth
         jacobian = (
             math.log(LONGITUDINAL * TRANSVERSE / 2)

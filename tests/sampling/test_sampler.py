@@ -46,8 +46,9 @@ def test_linear_gaussian(degree: int, method: ji.NUTS) -> None:
     deviation = np.sqrt(np.diag(covariance))
     error = deviation / np.sqrt(found.ess_bulk["coefficients"])
     # The variational density is only as near as its optimizer came.
-    variational = isinstance(method, SVI)
-    assert np.all(np.abs(x.mean(1) - mean) < 3.5 * error + 0.05 * variational * deviation)
+    # An approximation's centre is as good as an optimizer in float32 finds it.
+    variational, found_by_optimizer = isinstance(method, SVI), isinstance(method, Laplace | SVI)
+    assert np.all(np.abs(x.mean(1) - mean) < 3.5 * error + 0.05 * found_by_optimizer * deviation)
     np.testing.assert_allclose(
         x.std(1), np.broadcast_to(deviation, (3, degree + 1)), rtol=0.05 if variational else 0.02
     )
@@ -85,6 +86,7 @@ def test_mass_at_the_edge(measured: float) -> None:
         assert found.scalars.get("divergences", np.zeros(1)).sum() == 0
 
 
+@pytest.mark.slow
 def test_a_cyclic_parameter() -> None:
     problem = Problem(Wave(), Gaussian(0.5), {"amplitude": 1.0, "phase": priors.Cyclic(0.0, 2 * np.pi)})
     rng = np.random.default_rng(0)
@@ -148,6 +150,7 @@ def test_the_key_that_drew_the_data_can_draw_the_posterior() -> None:
     assert abs(np.corrcoef(found - expected, np.asarray(truth["x"]) - expected)[0, 1]) < 0.15
 
 
+@pytest.mark.slow
 def test_objects_without_data_and_with_impossible_data_are_flagged() -> None:
     problem, data, _, _ = polynomial(1)
     data = np.stack([data[0], np.full(30, np.nan), data[1], np.full(30, 1e30), data[2]]).astype(np.float32)
@@ -161,6 +164,7 @@ def test_objects_without_data_and_with_impossible_data_are_flagged() -> None:
     assert np.isnan(alone.median()["coefficients"]).all()
 
 
+@pytest.mark.slow
 def test_a_prior_that_excludes_the_data() -> None:
     problem = Problem(Direct(), Gaussian(0.01), {"x": dist.Uniform(0.0, 1.0)})
     found = draw(problem, np.array([[0.5], [4.0]]), key=KEY, method=NUTS(n_draws=500, max_doublings=1, ess=100))
@@ -172,12 +176,13 @@ def test_a_prior_that_excludes_the_data() -> None:
     assert found.scalars["p_value"][0] > 0.05
 
 
+@pytest.mark.slow
 def test_chains_that_disagree_go_on_and_are_flagged() -> None:
     problem, data, _, _ = polynomial(4)
     short = HMC(n_warmup=100, n_draws=40, max_doublings=0, max_steps=1)
     found = draw(problem, data, key=KEY, method=short)
     assert np.all(found.status == PosteriorStatus.NOT_CONVERGED)
-    longer = HMC(n_warmup=100, n_draws=40, max_doublings=5, max_steps=6, ess=60, r_hat=1.1)
+    longer = HMC(n_warmup=100, n_draws=40, max_doublings=6, max_steps=2, ess=80, r_hat=1.1)
     found = draw(problem, data, key=KEY, method=longer)
     assert np.all(found.scalars["doublings"] >= 1)
     assert found.draws["coefficients"].shape == (3, 4, 40, 5)

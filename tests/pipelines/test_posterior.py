@@ -1,0 +1,135 @@
+"""`sample_maps`, its files, its figures and its commands on a small simulated observation."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxinv import io, plot
+from jaxinv.cli import main
+from jaxinv.pipelines import SampleConfig, prepare, sample_maps, simulate_observation, sunspot_parameters
+from jaxinv.pipelines.posterior import posterior_predictive
+
+QUICK = ["--method", "hmc", "--warmup", "100", "--draws", "100", "--max-doublings", "0", "--chunk-size", "5"]
+FAST = SampleConfig(method="hmc", warmup=100, draws=100, max_doublings=0, chunk_size=5, wavelength_shift=0.0)
+
+
+@pytest.fixture(scope="module")
+def cube():
+    cube = simulate_observation(sunspot_parameters((8, 8), seed=2))
+    return dataclasses.replace(cube, values=np.asarray(cube.values)[:3, :4])
+
+
+@pytest.fixture
+def folder(cube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    io.write_stokes(tmp_path / "cube.fits", cube)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxinv.cli._configure_jax", lambda: None)
+    return tmp_path
+
+
+class Interrupted(dict):
+    """A store that is pulled away after its first chunk."""
+
+    def __setitem__(self, index: int, chunk: dict) -> None:
+        if len(self) == 1:
+            raise KeyboardInterrupt
+        super().__setitem__(index, chunk)
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
+    whole: dict = {}
+    maps = sample_maps(cube, FAST, keep=lambda a, b, draws: whole.update({(a, b): draws}), progress=False)
+    kept: dict = {}
+    chunks = Interrupted()
+    take = lambda a, b, draws: kept.update({(a, b): draws})  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        sample_maps(cube, FAST, chunks=chunks, keep=take, progress=False)
+    again = sample_maps(cube, FAST, chunks=dict(chunks), keep=take, progress=False)
+    for name, values in maps.median.items():
+        np.testing.assert_array_equal(again.median[name], values)
+    assert kept.keys() == whole.keys() == {(0, 5), (5, 10), (10, 12)}
+    for piece, draws in whole.items():
+        for name, x in draws.items():
+            np.testing.assert_array_equal(kept[piece][name], x)
+    figure = plot.widths(maps)
+    assert len(figure.axes) > 10
+    observed, replicates, posterior = posterior_predictive(prepare(cube, FAST), FAST, (1, 2), n=30)
+    assert replicates.shape == (30, *observed.shape)
+    plot.bands(observed, replicates, prepare(cube, FAST).wavelength, sigma=prepare(cube, FAST).sigma)
+    plot.trace(posterior, index=(0,))
+
+
+@pytest.mark.slow
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--thin", "10", *QUICK]
+    assert main(line) == 0
+    text = capsys.readouterr().out
+    assert "R-hat < 1.01" in text
+    assert "12 pixels" in text or "3 x 4 pixels" in text
+    maps = io.read_posteriors("out.fits")
+    assert maps.status.shape == (3, 4)
+    assert maps.units["field_strength"] == "G"
+    assert np.all(maps.lower["field_strength"] <= maps.median["field_strength"])
+    assert np.all(maps.upper["velocity"] >= maps.median["velocity"])
+    assert "input_sha256" in maps.provenance
+    assert (folder / "out.png").stat().st_size > 10000
+    assert not (folder / "out.fits.partial").exists()
+    xarray = pytest.importorskip("xarray")
+    draws = xarray.open_zarr(folder / "draws.zarr", group="posterior", consolidated=False)
+    assert dict(draws.sizes) == {"y": 3, "x": 4, "chain": 4, "draw": 10}
+    assert draws["field_strength"].attrs["units"] == "G"
+    median = np.median(draws["velocity"].values.reshape(3, 4, -1), axis=-1)
+    np.testing.assert_allclose(median, maps.median["velocity"], atol=0.02)
+    assert main(line) == 2
+    assert "exists already" in capsys.readouterr().err
+    again = [*line[:3], "again.fits", *line[4:]]
+    assert main(again) == 2
+    assert "draws.zarr exists already" in capsys.readouterr().err
+    assert main([*line, "--overwrite"]) == 0
+
+
+@pytest.mark.slow
+def test_the_calibrate_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["calibrate", "cube.fits", "-o", "cal.png", "-n", "40", "--method", "laplace", "--quiet"]
+    assert main([*line, "--bounds", "field_strength=0:3000", "velocity=-3:3"]) == 0
+    assert "field_strength" in capsys.readouterr().out
+    assert (folder / "cal.png").stat().st_size > 10000
+    assert main([*line[:3], "cal2.png", "-n", "3", "--quiet"]) == 2
+    assert "20 simulated objects or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "gibbs"], "'method' takes one of nuts, hmc, laplace, svi, importance; found 'gibbs'"),
+        (["--draws", "3"], "'draws' takes 25 or more"),
+        (["--thin", "0"], "'thin' takes 1 or more"),
+        (["--target-accept", "1.2"], "'target_accept' takes a number between 0 and 1"),
+        (["--memory", "0"], "'memory' takes a number above 0"),
+        (["--region", "0", "90", "0", "2"], "does not lie in the map"),
+    ],
+)
+def test_options_that_are_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert main(["sample", "cube.fits", "-o", "out.fits", *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "out.fits").exists()
+
+
+def test_a_store_that_is_none_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "precious").mkdir()
+    (folder / "precious" / "thesis.tex").write_text("x")
+    line = ["sample", "cube.fits", "-o", "out.fits", "--store", "precious"]
+    assert main([*line, "--overwrite"]) == 2
+    assert "is no store of draws" in capsys.readouterr().err
+    assert (folder / "precious" / "thesis.tex").exists()
+
+
+def test_a_file_of_something_else(tmp_path: Path, cube) -> None:
+    io.write_stokes(tmp_path / "cube.fits", cube)
+    with pytest.raises(io.InputError, match="is no file of posteriors"):
+        io.read_posteriors(tmp_path / "cube.fits")

@@ -1,0 +1,105 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxinv import priors, spectra
+from jaxinv.noise import Gaussian
+from jaxinv.problem import Problem
+from jaxinv.spectra.field_vector import FieldVector
+
+VECTOR = FieldVector(5000.0)
+coordinate = st.floats(-60, 60).filter(lambda x: abs(x) > 1e-3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(coordinate, coordinate, coordinate)
+def test_there_and_back(a: float, b: float, c: float) -> None:
+    with jax.enable_x64(True):
+        z = jnp.array([a, b, c])
+        parameters, _ = VECTOR.constrain(z)
+        assert 0 < parameters["field_strength"] < 5000
+        assert 0 <= parameters["inclination"] <= np.pi
+        assert 0 <= parameters["azimuth"] < np.pi
+        if 0.06 < parameters["field_strength"] < 4990 and 2e-3 < parameters["inclination"] < 3.139:
+            np.testing.assert_allclose(VECTOR.unconstrain(parameters), z, rtol=1e-6, atol=1e-8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(coordinate, coordinate, coordinate)
+def test_the_jacobian(a: float, b: float, c: float) -> None:
+    with jax.enable_x64(True):
+        z = jnp.array([a, b, c])
+
+        def stacked(z: jax.Array) -> jax.Array:
+            parameters, _ = VECTOR.constrain(z)
+            return jnp.stack([parameters[name] for name in VECTOR.names])
+
+        expected = np.linalg.slogdet(np.asarray(jax.jacfwd(stacked)(z)))[1]
+        assert float(VECTOR.constrain(z)[1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_signs(float64: None) -> None:
+    # Towards the observer: a positive first coordinate; an azimuth of 0: along the second.
+    towards, _ = VECTOR.constrain(jnp.array([5.0, 1e-4, 0.0]))
+    assert towards["inclination"] < 0.01
+    across, _ = VECTOR.constrain(jnp.array([0.0, 3.0, 0.0]))
+    assert across["inclination"] == pytest.approx(np.pi / 2)
+    assert across["azimuth"] == pytest.approx(0)
+    turned, _ = VECTOR.constrain(jnp.array([0.0, 0.0, 3.0]))
+    assert turned["azimuth"] == pytest.approx(np.pi / 4)
+
+
+@pytest.mark.parametrize("z", [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1e-20, 0.0), (1e4, 1e2, 0.0), (0.0, 3e4, 1e4)])
+def test_gradients_are_finite_where_a_chain_can_go(z: tuple[float, ...]) -> None:
+    def total(z: jax.Array) -> jax.Array:
+        parameters, jacobian = VECTOR.constrain(z)
+        return jacobian + 1e-3 * parameters["field_strength"] * jnp.cos(parameters["inclination"])
+
+    value, gradient = jax.value_and_grad(total)(jnp.array(z))
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_a_flat_prior_is_flat() -> None:
+    # Uniform points of the coordinates near the origin, weighted by the Jacobian, are uniform in B and inclination.
+    problem = Problem(
+        spectra.MilneEddington(["Fe I 6302.5"], np.linspace(6302, 6303, 10)), Gaussian(1.0),
+        spectra.milne_eddington_prior(),
+    )  # fmt: skip
+    assert problem.joints == (FieldVector(5000.0),)
+    z = jax.random.uniform(jax.random.key(0), (200000, 3), minval=-3, maxval=3)
+    parameters, jacobian = jax.vmap(VECTOR.constrain)(z)
+    inside = parameters["field_strength"] < 1.5  # wholly inside the box
+    weights = np.asarray(jnp.where(inside, jnp.exp(jacobian), 0))
+    mean = np.sum(weights * np.asarray(parameters["field_strength"])) / weights.sum()
+    assert mean == pytest.approx(0.75, abs=0.02)
+    sine = np.sum(weights * np.asarray(parameters["inclination"] < np.pi / 4)) / weights.sum()
+    assert sine == pytest.approx(0.25, abs=0.02)
+
+
+def test_only_for_the_whole_vector() -> None:
+    whole = spectra.milne_eddington_prior()
+    assert FieldVector.of(whole)
+    assert FieldVector.of(whole | {"field_strength": dist.HalfNormal(500.0)})[0].maximum == np.inf
+    assert not FieldVector.of(whole | {"azimuth": 0.3})
+    assert not FieldVector.of(whole | {"inclination": dist.Uniform(0.0, 1.0)})
+    assert not FieldVector.of(whole | {"field_strength": dist.Uniform(100.0, 500.0)})
+    assert not FieldVector.of(whole | {"azimuth": priors.Cyclic(0.0, 2 * np.pi)})
+
+
+@pytest.mark.parametrize(("low", "high", "softness"), [(0.0, 1.0, 0.1), (0.0, np.inf, 0.3), (-np.inf, np.inf, 1.0)])
+def test_soft_bounds(low: float, high: float, softness: float, float64: None) -> None:
+    lower, upper = jnp.asarray(low), jnp.asarray(high)
+    z = jnp.linspace(-0.4, 1.3, 41)
+    value, log_derivative = priors._bent(z, lower, upper, jnp.asarray(softness))
+    assert np.all((value > low) & (value < high))
+    derivative = jax.vmap(jax.grad(lambda z: priors._bent(z, lower, upper, jnp.asarray(softness))[0]))(z)
+    np.testing.assert_allclose(np.exp(log_derivative), derivative, rtol=1e-9)
+    np.testing.assert_allclose(priors._unbent(value, lower, upper, jnp.asarray(softness)), z, atol=1e-9)
+    for far in (-1e3, 1e3):
+        slope = jax.grad(lambda z: priors._bent(z, lower, upper, jnp.asarray(softness))[1])(far)
+        assert np.isfinite(slope)
