@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jaxinv.calibration_report import CalibrationReport
 from jaxinv.observation import StokesCube
@@ -17,7 +16,7 @@ from jaxinv.pipelines.inversion import Chunks, Preparation, fit_chunk, matching,
 from jaxinv.posterior import Posterior, PosteriorMap
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
-from jaxinv.sampling.sampler import advance_of, bytes_per_object, default_group, progress_bar
+from jaxinv.sampling.sampler import Advance, advance_of, bytes_per_object, default_group, progress_bar
 
 Keep = Callable[[int, int, dict[str, np.ndarray]], None]
 """Takes the draws `(stop - start, n_chains, n_draws)` of pixels `start` to `stop`, by parameter."""
@@ -79,10 +78,11 @@ def sample_maps(
     missing = [index for index in range(len(pieces)) if index not in chunks]
     done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
     with progress_bar(n_pixels, progress, done) as bar:
+        advance = advance_of(bar)
         for index in missing:
             start, stop = pieces[index]
             fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-            posterior = _sample_chunk(ready, method, config, start, stop, size, fixed, bar)
+            posterior = _sample_chunk(ready, method, config, start, stop, size, fixed, advance)
             if keep is not None:
                 keep(
                     start, stop, {name: x[:, :, config.thin - 1 :: config.thin] for name, x in posterior.draws.items()}
@@ -138,7 +138,7 @@ def _sample_chunk(
     stop: int,
     size: int,
     fixed: Mapping[str, np.ndarray],
-    bar: tqdm,
+    advance: Advance,
 ) -> Posterior:
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
     modes = fit_chunk(ready, start, stop, size, fixed, settings, config.seed)
@@ -151,7 +151,7 @@ def _sample_chunk(
         initial=modes,
         first_index=start,
         group=min(default_group(method), -(-size // len(jax.devices()))),  # the same program for a short last chunk
-        advance=advance_of(bar),
+        advance=advance,
     )
 
 

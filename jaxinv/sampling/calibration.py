@@ -59,11 +59,12 @@ def calibrate(
     missing = [k for k in range(len(starts)) if k not in chunks]
     done = n - sum(min(_TOGETHER, n - starts[k]) for k in missing)
     with progress_bar(n, progress, done, "object") as bar:
+        advance = advance_of(bar)
         for k in missing:
             start, stop = starts[k], min(starts[k] + _TOGETHER, n)
             if isinstance(method, Method):
                 posterior = draw(
-                    problem, data[start:stop], key=sampling, method=method, first_index=start, advance=advance_of(bar)
+                    problem, data[start:stop], key=sampling, method=method, first_index=start, advance=advance
                 )
             else:
                 posterior = method(problem, data[start:stop], jax.random.fold_in(sampling, k))

@@ -55,7 +55,7 @@ def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
         for name, x in draws.items():
             np.testing.assert_array_equal(kept[piece][name], x)
     figure = plot.widths(maps)
-    assert len(figure.axes) > 10
+    assert len(figure.axes) == 9  # a narrow map is shown as curves
     observed, replicates, posterior = posterior_predictive(prepare(cube, FAST), FAST, (1, 2), n=30)
     assert replicates.shape == (30, *observed.shape)
     plot.bands(observed, replicates, prepare(cube, FAST).wavelength, sigma=prepare(cube, FAST).sigma)
