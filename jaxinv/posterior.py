@@ -29,7 +29,7 @@ class PosteriorStatus(enum.IntEnum):
 _MESSAGES = {
     PosteriorStatus.CONVERGED: "the chains agree, or the weights can be relied on",
     PosteriorStatus.NOT_CONVERGED: "the chains disagree or hold too few effective draws",
-    PosteriorStatus.NO_DATA: "fewer valid samples than free parameters",
+    PosteriorStatus.NO_DATA: "no valid sample",
     PosteriorStatus.FAILED: "no point of finite density was found",
     PosteriorStatus.DIVERGENT: "the chains agree, but more than 1 in 1000 steps diverged",
     PosteriorStatus.UNRELIABLE_WEIGHTS: "the approximation is too far from the posterior (Pareto k)",

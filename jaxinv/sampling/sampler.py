@@ -24,7 +24,7 @@ from jaxinv.sampling.arviz_adapter import to_arviz
 from jaxinv.sampling.diagnostics import Convergence, convergence, reliable_pareto_k
 from jaxinv.sampling.methods import NUTS, Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
-from jaxinv.solution import Solution, Status
+from jaxinv.solution import Solution
 
 _LOCATED_TOGETHER = 64
 _PREDICTIONS = 64
@@ -120,7 +120,7 @@ def draw(
     rows = batch.in_rows(problem, data, fixed)
     if initial is None:
         initial = fit(problem, data, fixed=fixed, settings=settings, first_index=first_index)
-    no_data = initial.status.ravel() == Status.NO_DATA
+    no_data = np.asarray(_count_valid(rows.problem, rows.observed)) == 0
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
     finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)
     return _posterior(rows, finished, chosen, no_data)
@@ -423,6 +423,12 @@ def _spread(function: Callable[..., Any], *arguments: Any) -> Any:
     mesh = jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
     here = jax.sharding.PartitionSpec("objects")
     return jax.shard_map(mapped, mesh=mesh, in_specs=here, out_specs=here, check_vma=False)(*arguments)
+
+
+@eqx.filter_jit
+def _count_valid(problem: Problem, observed: Any) -> Array:
+    values = observed.values if isinstance(observed, Observation) else observed
+    return jax.vmap(lambda v, o: jnp.sum(problem.noise.valid(v, o)))(values, observed)
 
 
 @eqx.filter_jit

@@ -58,8 +58,8 @@ def test_an_independent_sampler_agrees() -> None:
         sampler.run_mcmc(start, 6000)
         theirs = dict(zip(names, sampler.get_chain(discard=1000, flat=True).T, strict=True))
         for j, name in enumerate(names):
-            assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.1 * spread[j])
-            assert spread[j] == pytest.approx(np.std(theirs[name]), rel=0.1)
+            assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.1 * float(spread[j]))
+            assert float(spread[j]) == pytest.approx(np.std(theirs[name]), rel=0.1)
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_strong_fields_are_normal_and_weak_ones_are_not() -> None:
         np.testing.assert_allclose(ratio[:2], 1, atol=0.1)
         if name in ("velocity", "doppler_width", "source_constant", "source_slope"):
             np.testing.assert_allclose(ratio[2:], 1, atol=0.15)
-    assert np.all((found.standard_deviation()["inclination"] / fit.standard_error["inclination"])[2:] > 1.3)
+    assert (found.standard_deviation()["inclination"] / fit.standard_error["inclination"])[2] > 1.5
     # What is measured in a weak field is its component along the line of sight.
     along = found.draws["field_strength"] * np.cos(found.draws["inclination"])
     relative = along.std((1, 2)) / np.abs(along.mean((1, 2)))

@@ -154,9 +154,11 @@ def test_the_key_that_drew_the_data_can_draw_the_posterior() -> None:
 def test_objects_without_data_and_with_impossible_data_are_flagged() -> None:
     problem, data, _, _ = polynomial(1)
     data = np.stack([data[0], np.full(30, np.nan), data[1], np.full(30, 1e30), data[2]]).astype(np.float32)
-    data[2, :29] = np.nan  # one sample, two parameters
+    data[2, :29] = np.nan  # one sample for two parameters: a posterior all the same, the prior's in one direction
     found = draw(problem, data, key=KEY, method=NUTS(n_warmup=200, n_draws=500, max_doublings=0, ess=100, r_hat=1.05))
-    assert list(found.status[[0, 1, 2, 4]]) == [0, 3, 3, 0]
+    assert list(found.status[[0, 1, 4]]) == [0, 3, 0]
+    assert found.status[2] != PosteriorStatus.NO_DATA
+    assert found.standard_deviation()["coefficients"][2].max() > 1
     assert found.status[3] not in (PosteriorStatus.CONVERGED, PosteriorStatus.NO_DATA)
     assert np.isnan(found.draws["coefficients"][1]).all()
     alone = draw(problem, data[1], key=KEY, method=Laplace())
