@@ -1,4 +1,4 @@
-"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode]`.
+"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode corner]`.
 
 The figures of the real observation need the reference data (see CONTRIBUTING.md).
 """
@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 
 import jaxinv as ji
@@ -16,6 +17,7 @@ from jaxinv import plot, spectra
 from jaxinv.pipelines import InvertConfig, fitted_profiles, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.plot.style import new_figure
+from jaxinv.sampling import draw
 
 HERE = Path(__file__).parent
 BASE = {
@@ -90,6 +92,29 @@ def hinode() -> None:
     print("median chi2", np.median(maps.chi2), maps.solution.count(), "shown", chosen)
 
 
+def corner() -> None:
+    """The posterior of a weak field beside Levenberg-Marquardt's ellipses."""
+    model = spectra.MilneEddington(["Fe I 6301.5", "Fe I 6302.5"], np.linspace(6300.9, 6303.3, 112))
+    problem = ji.Problem(model, ji.noise.Gaussian(1e-3), spectra.milne_eddington_prior())
+    truth = {
+        "field_strength": 75.0, "inclination": np.radians(83.0), "azimuth": np.radians(125.0), "velocity": -2.0,
+        "doppler_width": 0.027, "line_strength": 18.0, "damping": 0.4, "source_constant": 0.35, "source_slope": 0.8,
+    }  # fmt: skip
+    clean = problem.predict(truth)
+    data = clean + 1e-3 * jax.random.normal(jax.random.key(0), clean.shape)
+    fit = ji.fit(problem, data)
+    posterior = draw(problem, data, key=jax.random.key(1), initial=fit)
+    shown = ["field_strength", "inclination", "azimuth", "velocity", "line_strength"]
+    plot.save(plot.corner(posterior, shown, fit=fit, truth=truth), HERE / "corner.png")
+    low, middle, high = (posterior.quantile(q) for q in (0.16, 0.5, 0.84))
+    for name, unit in (("field_strength", 1.0), ("inclination", 180 / np.pi), ("azimuth", 180 / np.pi)):
+        error = fit.standard_error[name] * unit
+        print(name, "fit", fit.parameters[name] * unit, "+-", error, end="; ")
+        print("posterior", *(unit * x[name] for x in (low, middle, high)))
+
+
+FIGURES = {f.__name__: f for f in (conventions, demo, hinode, corner)}
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("conventions", "demo", "hinode"):
-        {"conventions": conventions, "demo": demo, "hinode": hinode}[name]()
+    for name in sys.argv[1:] or FIGURES:
+        FIGURES[name]()

@@ -16,6 +16,7 @@ from jaxinv import batch, priors
 from jaxinv.observation import Observation
 from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, scales, solve
 from jaxinv.problem import Problem
+from jaxinv.small_matrices import cholesky, cholesky_solve
 from jaxinv.solution import Solution, Status
 
 _BATCH = 256
@@ -164,8 +165,7 @@ def _inverse(curvature: Array) -> Array:
     diagonal = jnp.diagonal(curvature)
     size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     matrix = curvature / (size[:, None] * size)
-    factor = jnp.linalg.cholesky(matrix)
-    inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(size), dtype=curvature.dtype))
+    inverse = cholesky_solve(cholesky(matrix), jnp.eye(len(size), dtype=curvature.dtype))
     return jnp.where(jnp.all(diagonal > 0), inverse / (size[:, None] * size), jnp.nan)
 
 

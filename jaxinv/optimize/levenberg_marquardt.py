@@ -26,6 +26,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.problem import Problem
+from jaxinv.small_matrices import cholesky, cholesky_solve
 
 
 class LevenbergMarquardt(eqx.Module):
@@ -201,8 +202,7 @@ def damped_step(normal: Normal, damping: Array, held: Array) -> tuple[Array, Arr
     correlation = jnp.where(free[:, None] & free, normal.curvature / (size[:, None] * size), 0)
     matrix = jnp.where(jnp.eye(len(size), dtype=bool), jnp.where(free, diagonal / size**2 + damping, 1), correlation)
     right = jnp.where(free, -normal.gradient / size, 0)
-    factor = jnp.linalg.cholesky(matrix)
-    step = jax.scipy.linalg.cho_solve((factor, True), right)
+    step = cholesky_solve(cholesky(matrix), right)
     step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
     # |r|^2 falls by 2 s.b - s.C s, and (C + damping) s = b.
     gain = jnp.sum(step * right) + damping * jnp.sum(step**2)

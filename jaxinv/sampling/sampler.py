@@ -32,6 +32,9 @@ _PREDICTIONS = 64
 _SAMPLING = 0x5A
 """Folded into the key, so that a key that has also drawn the data does not draw the same numbers again."""
 _DIVERGENT = 1e-3
+_LEAST_ESS = 400
+_LAPACK = 200_000
+"""Work of one batch of matrices that a CPU's LAPACK kernels do not yet split among threads (see `small_matrices`)."""
 
 Advance = Callable[[int, int, int], None]
 """Told, from time to time: objects that are done, draws made, divergences among them, since the last time."""
@@ -336,7 +339,11 @@ def _status(work: _Work, finished: dict[str, Any]) -> np.ndarray:
         status[scalars["divergences"] > _DIVERGENT * steps] = PosteriorStatus.DIVERGENT
         status[~_agree(method, finished)] = PosteriorStatus.NOT_CONVERGED
     if "pareto_k" in scalars:
-        status[~(scalars["pareto_k"] < reliable_pareto_k(method.shape[1]))] = PosteriorStatus.UNRELIABLE_WEIGHTS
+        n_draws = math.prod(method.shape)
+        reliable = scalars["pareto_k"] < reliable_pareto_k(n_draws)
+        # Weights whose tail is not seen at all: a few draws have the weight of all.
+        reliable &= scalars["weights_ess"] > min(_LEAST_ESS, n_draws / 2)
+        status[~reliable] = PosteriorStatus.UNRELIABLE_WEIGHTS
     lp = finished["stats"]["lp"].reshape(n, -1)
     found = np.all(np.isfinite(lp) & (lp > -1e11), axis=1) & np.isfinite(scalars["chi2"])
     status[~found] = PosteriorStatus.FAILED
@@ -413,12 +420,16 @@ def _keys(key: Array, indices: Array) -> Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
 
 
-def _spread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function` of one object over the first axis of all arguments, on all devices."""
+def _spread(function: Callable[..., Any], factorizations: int, *arguments: Any) -> Any:
+    """`function` of one object over the first axis of all arguments, on all devices.
+
+    `factorizations` tells how much LAPACK has to do for one object: n^3, times the (n, n) matrices at one time.
+    """
     mapped = jax.vmap(function)
     devices = jax.devices()
     n = len(jax.tree.leaves(arguments)[0])
-    if len(devices) == 1 or n % len(devices):
+    wedged = devices[0].platform == "cpu" and n * factorizations > _LAPACK * len(devices)
+    if len(devices) == 1 or n % len(devices) or wedged:
         return mapped(*arguments)
     mesh = jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
     here = jax.sharding.PartitionSpec("objects")
@@ -446,17 +457,25 @@ def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> tuple[
         target = _target(problem, inputs)
         return method.go_on(target, method.begin(target, key), 1)
 
-    return _spread(one, inputs, keys)
+    return _spread(one, _factorizations(method, inputs), inputs, keys)
 
 
 @eqx.filter_jit
 def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, thin: Array) -> tuple[Any, Draws]:
-    return _spread(lambda inputs, states: method.go_on(_target(problem, inputs), states, thin), inputs, states)
+    go_on = lambda inputs, states: method.go_on(_target(problem, inputs), states, thin)  # noqa: E731
+    return _spread(go_on, _factorizations(method, inputs), inputs, states)
 
 
 @eqx.filter_jit
 def _draw(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
-    return _spread(lambda inputs, key: method.draw(_target(problem, inputs), key), inputs, keys)
+    one = lambda inputs, key: method.draw(_target(problem, inputs), key)  # noqa: E731
+    return _spread(one, _factorizations(method, inputs), inputs, keys)
+
+
+def _factorizations(method: Method, inputs: Any) -> int:
+    """Chains have a mass matrix each, in NumPyro's hands; an approximation may solve for each of its draws."""
+    dimension = inputs[-1][1].shape[-1]
+    return dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape))
 
 
 def _target(problem: Problem, inputs: Any) -> Target:

@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.problem import Problem
+from jaxinv.small_matrices import cholesky, cholesky_solve, solve_upper
 
 _FLAT = 0.25
 """Curvature of a direction that the data do not determine, for coordinates of order 1."""
@@ -94,7 +95,7 @@ def locate(
         z, cost, damping = state
         gradient, matrix = curvature(z)
         factor, size = _unit_cholesky(matrix, damping)
-        move = jax.scipy.linalg.cho_solve((factor, True), gradient / size) / size
+        move = cholesky_solve(factor, gradient / size) / size
         proposal = z - move
         found = objective(proposal)
         better = found < cost
@@ -103,8 +104,8 @@ def locate(
 
     z, _, _ = jax.lax.fori_loop(0, _STEPS, step, (z, objective(z), jnp.asarray(1e-2, z.dtype)))
     factor, size = _unit_cholesky(curvature(z)[1], 1e-6)
-    inverse = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(z), dtype=z.dtype), lower=True)
-    return Target(problem, observed, known, softness, z, inverse.T / size[:, None])
+    inverse = solve_upper(factor, jnp.eye(len(z), dtype=z.dtype))
+    return Target(problem, observed, known, softness, z, inverse / size[:, None])
 
 
 def _unit_cholesky(matrix: Array, damping: Any) -> tuple[Array, Array]:
@@ -112,7 +113,7 @@ def _unit_cholesky(matrix: Array, damping: Any) -> tuple[Array, Array]:
     diagonal = jnp.diagonal(matrix)
     size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     scaled = matrix / (size[:, None] * size)
-    return jnp.linalg.cholesky(scaled + damping * jnp.eye(len(size), dtype=matrix.dtype)), size
+    return cholesky(scaled + damping * jnp.eye(len(size), dtype=matrix.dtype)), size
 
 
 def _unravel(problem: Problem, z: Array) -> dict[str, Array]:
