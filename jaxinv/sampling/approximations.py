@@ -124,8 +124,8 @@ class SVI(Approximation):
 class Importance(Method):
     """An approximation corrected by Pareto-smoothed importance weights (Vehtari et al. 2024, JMLR 25, 72).
 
-    Draws are taken again with the probability of their weights, so they stand for the posterior without weights; the
-    shape of the weights' tail, `pareto_k`, and their effective number, `weights_ess`, tell whether they can be relied on.
+    Draws are taken again with the probability of their weights, so they stand for the posterior without weights. The
+    shape of the weights' tail, `pareto_k`, and their effective number, `weights_ess`, tell whether to rely on them.
 
     Attributes:
         base: the approximation; several times as many draws are made of it as are kept.
