@@ -32,7 +32,7 @@ _MESSAGES = {
     PosteriorStatus.NO_DATA: "no valid sample",
     PosteriorStatus.FAILED: "no point of finite density was found",
     PosteriorStatus.DIVERGENT: "the chains agree, but more than 1 in 1000 steps diverged",
-    PosteriorStatus.UNRELIABLE_WEIGHTS: "the approximation is too far from the posterior (Pareto k, few effective draws)",
+    PosteriorStatus.UNRELIABLE_WEIGHTS: "the approximation is too far from the posterior: see pareto_k and weights_ess",
 }
 
 
