@@ -114,7 +114,7 @@ def bands(
     sigma: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Spectra with the posterior predictive bands of 68 % and 95 %, and the residual from their median.
+    """Spectra with the posterior predictive bands of 68 % and 95 %, and both less the bands' median.
 
     Args:
         observed: `(4, n_wavelength)`, NaN where a sample is missing.
@@ -141,10 +141,11 @@ def bands(
         axis.fill_between(wavelength, *100 * limits[[1, 3], k], color=PALETTE["band"], lw=0, label="68 %")
         axis.plot(wavelength, 100 * observed[k], ".", ms=3, color=PALETTE["data"], label="observed")
         axis.set_title(f"Stokes {stokes} [% of the continuum]", fontsize=9)
-        residual = observed[k] - limits[2, k]
-        scaled = 100 * residual if sigma is None else residual / np.broadcast_to(sigma, (4,))[k]
-        below.axhline(0, color="0.7", lw=0.8)
-        below.plot(wavelength, scaled, color=PALETTE["line"], lw=0.8)
+        unit = 0.01 if sigma is None else np.broadcast_to(sigma, (4,))[k]
+        around = (limits[:, k] - limits[2, k]) / unit
+        below.fill_between(wavelength, *around[[0, 4]], color=PALETTE["band"], alpha=0.35, lw=0)
+        below.fill_between(wavelength, *around[[1, 3]], color=PALETTE["band"], lw=0)
+        below.plot(wavelength, (observed[k] - limits[2, k]) / unit, ".", ms=2, color=PALETTE["data"])
         for each in (axis, below):
             each.tick_params(labelsize=7)
         below.set_xlabel("wavelength [Å]", fontsize=8)

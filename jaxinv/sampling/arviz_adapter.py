@@ -57,7 +57,7 @@ def to_arviz(posterior: Posterior, rows: Rows | None = None, replicates: np.ndar
         inner = [f"data_dim_{k}" for k in range(replicates.ndim - 1)]
         groups["posterior_predictive"] = {"data": xarray.DataArray(replicates[None], dims=["chain", "draw", *inner])}
     datasets = {name: _with_coordinates(xarray.Dataset(group)) for name, group in groups.items()}
-    if hasattr(arviz, "InferenceData"):
+    if int(arviz.__version__.split(".")[0]) == 0:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not defined in the InferenceData scheme.*")
             return arviz.InferenceData(**datasets)
