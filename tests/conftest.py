@@ -30,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_file() -> Iterator[None]:
+    """A file's compiled programs go with it: those of all tests together take more memory maps than Linux grants."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The folder of real observations and reference cases."""
