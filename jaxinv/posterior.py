@@ -45,8 +45,9 @@ class Posterior:
         stats: of the sampler, `(*batch, n_chains, n_draws)`: `lp` (log density, unnormalized), `diverging`, `energy`,
             `tree_depth`, `n_steps`, `acceptance_rate`, `step_size`; `log_q` of an approximation.
         scalars: of each object, `(*batch,)`: `divergences` and `steps` (over all steps), `doublings` (how often its
-            chains were gone on with), `chi2` (posterior mean of the misfit per sample), `p_value` (posterior
-            predictive, of the misfit), `pareto_k`, `weights_ess`, `elbo`: those that the method has.
+            chains were gone on with), `tree_depth` (mean), `bfmi` (of the chain whose energy moves least freely, from
+            the draws that are kept; below 0.3 is bad), `chi2` (posterior mean of the misfit per sample), `p_value`
+            (posterior predictive, of the misfit), `pareto_k`, `weights_ess`, `elbo`: those that the method has.
         r_hat: `(*batch, *parameter_shape)` for each parameter; of an angle, the larger one of its cosine and sine.
         ess_bulk: effective sample size of the bulk, same shapes.
         ess_tail: and of the 5 % and 95 % quantiles.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 
@@ -36,6 +37,17 @@ def convergence(draws: Array) -> Convergence:
     blank = lambda x: jnp.where(usable, x, jnp.nan)  # noqa: E731
     r_hat = jnp.maximum(_r_hat(ranked), _r_hat(folded))
     return Convergence(blank(r_hat), blank(effective_sample_size(ranked)), blank(tail))
+
+
+def bfmi(energy: np.ndarray) -> np.ndarray:
+    """Bayesian fraction of missing information of the worst chain, `(...,)`, from energies `(..., n_chains, n_draws)`.
+
+    Betancourt (2016, arXiv:1604.00695): mean square step of the energy over its variance. NaN where it does not vary.
+    """
+    energy = np.asarray(energy, float)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        each = np.mean(np.diff(energy, axis=-1) ** 2, -1) / np.var(energy, axis=-1)
+    return each.min(-1).astype(np.float32)
 
 
 def effective_sample_size(draws: Array) -> Array:

@@ -21,7 +21,7 @@ from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling.arviz_adapter import to_arviz
-from jaxinv.sampling.diagnostics import Convergence, convergence, reliable_pareto_k
+from jaxinv.sampling.diagnostics import Convergence, bfmi, convergence, reliable_pareto_k
 from jaxinv.sampling.methods import NUTS, Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 from jaxinv.solution import Solution
@@ -387,6 +387,7 @@ def _judged(work: _Work, inputs: Any, draws: Draws) -> dict[str, Any]:
     stats = {name: value for name, value in series.items() if value.ndim == 3}
     if "diverging" in stats:
         scalars |= {"divergences": stats["diverging"].sum((1, 2)), "steps": stats["n_steps"].sum((1, 2))}
+        scalars |= {"tree_depth": stats["tree_depth"].mean((1, 2), np.float32), "bfmi": bfmi(stats["energy"])}
     judged = jax.tree.map(np.asarray, judged)
     return {**judged, "x": np.asarray(draws.x), "stats": stats, "scalars": {**judged["scalars"], **scalars}}
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv.sampling.diagnostics import convergence, effective_sample_size, reliable_pareto_k, smoothed_weights
+from jaxinv.sampling.diagnostics import bfmi, convergence, effective_sample_size, reliable_pareto_k, smoothed_weights
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -106,3 +106,17 @@ def test_weights_at_the_extremes() -> None:
     assert np.isinf(smoothed_weights(jnp.full(1000, -jnp.inf)).pareto_k)
     assert reliable_pareto_k(100) == pytest.approx(0.5)
     assert reliable_pareto_k(100000) == 0.7
+
+
+def test_bfmi_of_an_autoregressive_energy() -> None:
+    # The mean square step of a series with correlation rho is 2 (1 - rho) times its variance.
+    rng = np.random.default_rng(0)
+    energy = np.empty((2, 3, 20000))
+    for chain, rho in enumerate((0.0, 0.5, 0.9)):
+        noise = rng.standard_normal((2, 20000))
+        energy[:, chain, 0] = noise[:, 0]
+        for k in range(1, 20000):
+            energy[:, chain, k] = rho * energy[:, chain, k - 1] + np.sqrt(1 - rho**2) * noise[:, k]
+    np.testing.assert_allclose(bfmi(energy), 0.2, rtol=0.15)
+    np.testing.assert_allclose(bfmi(energy[:, :1]), 2.0, rtol=0.05)
+    assert np.isnan(bfmi(np.ones((1, 10))))

@@ -253,6 +253,7 @@ def test_arviz_object() -> None:
     batch = ji.sample(problem, data, key=KEY, method=method)
     assert batch["posterior"]["coefficients"].shape == (4, 100, 3, 3)
     assert batch["diagnostics"]["status"].shape == (3,)
+    assert {"divergences", "bfmi", "tree_depth", "coefficients_r_hat"} <= set(batch["diagnostics"])
 
 
 def test_bad_input() -> None:
