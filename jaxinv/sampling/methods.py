@@ -81,52 +81,57 @@ class Chains(Method):
         """`(init, step)`: `init(x, key)` gives a state, `step(i, state)` the one after it, i counting the steps."""
 
     def begin(self, target: Target, key: PRNGKeyArray) -> Any:
-        """States of all chains after their warm-up."""
+        """States of all chains before their warm-up."""
 
         def one(key: PRNGKeyArray) -> Any:
-            init, step = self.kernel(target)
+            init, _ = self.kernel(target)
             place, start = jax.random.split(key)
             x = 1.5 * jax.random.normal(place, (target.dimension,), target.centre.dtype)
-            x = jnp.where(target.log_density(x) > -1e11, x, 0.1 * x)
-            return jax.lax.fori_loop(0, self.n_warmup, step, init(x, start))
+            return init(jnp.where(target.log_density(x) > -1e11, x, 0.1 * x), start)
 
         return jax.vmap(one)(jax.random.split(key, self.n_chains))
 
-    def go_on(self, target: Target, states: Any, thin: Any) -> tuple[Any, Draws]:
-        """`n_draws` more of each chain, `thin` steps apart.
+    def go_on(self, target: Target, states: Any, n_steps: Any, thin: Any) -> tuple[Any, Draws]:
+        """`n_steps` more of each chain, of which every `thin`-th one is kept; at most `n_draws` are.
 
-        Divergences are counted and acceptance is averaged over all steps, kept or not.
+        One program serves the warm-up, whose draws are of no use, and the draws, however far apart. Divergences are
+        counted, leapfrog steps too, and acceptance is averaged, over all steps, kept or not.
         """
 
         def one(state: Any) -> tuple[Any, Draws]:
             _, step = self.kernel(target)
+            dtype = target.centre.dtype
+            counts = {"diverging": jnp.int32, "n_steps": jnp.int32, "acceptance_rate": dtype}
+            values = {"energy": dtype, "tree_depth": jnp.int32, "step_size": dtype, "lp": dtype}
+            x = jnp.zeros((self.n_draws, target.dimension), dtype)
+            stats = {name: jnp.zeros(self.n_draws, kind) for name, kind in (counts | values).items()}
 
-            def keep(state: Any, i: Array) -> tuple[Any, Any]:
-                def turn(k: Array, carry: tuple[Any, Array, Array, Array]) -> tuple[Any, Array, Array, Array]:
-                    state, diverging, accept, steps = carry
-                    state = step(i * thin + k, state)
-                    return state, diverging + state.diverging, accept + state.accept_prob, steps + state.num_steps
-
-                zero = jnp.zeros((), state.accept_prob.dtype)
-                carry = (state, jnp.zeros((), jnp.int32), zero, jnp.zeros_like(state.num_steps))
-                state, diverging, accept, steps = jax.lax.fori_loop(0, thin, turn, carry)
-                stats = {
-                    "diverging": diverging,
+            def turn(k: Array, carry: tuple[Any, Draws]) -> tuple[Any, Draws]:
+                state, draws = carry
+                state = step(k, state)
+                slot = jnp.minimum(k // thin, self.n_draws - 1)
+                more = {
+                    "diverging": state.diverging,
+                    "n_steps": state.num_steps,
+                    "acceptance_rate": state.accept_prob / thin,
+                }
+                last = {
                     "energy": state.energy,
-                    "acceptance_rate": accept / thin,
-                    "n_steps": steps,
-                    "tree_depth": jnp.ceil(jnp.log2(state.num_steps + 1)).astype(jnp.int32),
+                    "tree_depth": jnp.ceil(jnp.log2(state.num_steps + 1)),
                     "step_size": state.adapt_state.step_size,
                     "lp": -state.potential_energy,
                 }
-                return state, Draws(state.z, stats)
+                stats = {name: draws.stats[name].at[slot].add(jnp.astype(more[name], counts[name])) for name in more}
+                stats |= {name: draws.stats[name].at[slot].set(jnp.astype(last[name], values[name])) for name in last}
+                return state, Draws(draws.x.at[slot].set(state.z), stats)
 
-            return jax.lax.scan(keep, state, jnp.arange(self.n_draws))
+            return jax.lax.fori_loop(0, n_steps, turn, (state, Draws(x, stats)))
 
         return jax.vmap(one)(states)
 
     def draw(self, target: Target, key: PRNGKeyArray) -> Draws:
-        return self.go_on(target, self.begin(target, key), 1)[1]
+        warm, _ = self.go_on(target, self.begin(target, key), self.n_warmup, self.n_warmup)
+        return self.go_on(target, warm, self.n_draws, 1)[1]
 
 
 class NUTS(Chains):

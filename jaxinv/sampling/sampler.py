@@ -270,7 +270,9 @@ def _run_chains(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
     parts, states = [], []
     for piece, place in zip(work.pieces(), places, strict=True):
         inputs = (piece.observed, piece.known, place)
-        state, draws = _begin(method, problem, inputs, keys[piece.index])
+        state = _begin(method, problem, inputs, keys[piece.index])
+        state, _ = _go_on(method, problem, inputs, state, method.n_warmup, method.n_warmup)
+        state, draws = _go_on(method, problem, inputs, state, method.n_draws, 1)
         part = _cut(_judged(work, inputs, draws), piece.n)
         part["scalars"]["doublings"] = np.zeros(piece.n, np.int32)
         going = ~_agree(method, part) & (method.max_doublings > 0)
@@ -289,7 +291,7 @@ def _run_chains(work: _Work, places: list[Any], keys: Array) -> dict[str, Any]:
         for piece in work.pieces(left):
             within = np.searchsorted(left, piece.index)
             inputs = (piece.observed, piece.known, work.pick(place, piece.index))
-            after, more = _go_on(method, problem, inputs, work.pick(state, within), thin)
+            after, more = _go_on(method, problem, inputs, work.pick(state, within), thin * method.n_draws, thin)
             # Old and new draws, `thin` steps apart, together; every second one stays.
             x = np.concatenate([finished["x"][piece.index], np.asarray(more.x)], axis=2)[:, :, 1::2]
             stats = {
@@ -453,17 +455,20 @@ def _locate(problem: Problem, observed: Any, known: Any, start: Any, error: Any)
 
 
 @eqx.filter_jit
-def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> tuple[Any, Draws]:
-    def one(inputs: Any, key: Array) -> tuple[Any, Draws]:
-        target = _target(problem, inputs)
-        return method.go_on(target, method.begin(target, key), 1)
+def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
+    begin = lambda inputs, key: method.begin(_target(problem, inputs), key)  # noqa: E731
+    return _spread(begin, _factorizations(method, inputs), inputs, keys)
 
-    return _spread(one, _factorizations(method, inputs), inputs, keys)
+
+def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: int, thin: int) -> tuple[Any, Draws]:
+    return _gone_on(method, problem, inputs, states, jnp.asarray(n_steps), jnp.asarray(thin))
 
 
 @eqx.filter_jit
-def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, thin: Array) -> tuple[Any, Draws]:
-    go_on = lambda inputs, states: method.go_on(_target(problem, inputs), states, thin)  # noqa: E731
+def _gone_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: Array, thin: Array) -> Any:
+    def go_on(inputs: Any, states: Any) -> tuple[Any, Draws]:
+        return method.go_on(_target(problem, inputs), states, n_steps, thin)
+
     return _spread(go_on, _factorizations(method, inputs), inputs, states)
 
 
@@ -499,7 +504,7 @@ def _judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
             everything = problem.complete({**known, **parameters})
             return {name: everything[name] for name in tied}
 
-        found = {name: _each(problem, name, value) for name, value in free.items()}
+        found = _convergence(problem, free)
         chi2, p_value = _misfit(problem, observed, known, free)
         return {
             "draws": {**free, **(jax.vmap(jax.vmap(derived))(free) if tied else {})},
@@ -512,19 +517,28 @@ def _judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
     return jax.lax.map(one, (inputs, x))
 
 
-def _each(problem: Problem, name: str, draws: Array) -> Convergence:
-    """The convergence of each element of a parameter, `(*parameter_shape)`."""
-    n_chains, n_draws, *shape = draws.shape
-    distribution = problem.prior[name]
-    flat = jnp.moveaxis(draws.reshape(n_chains, n_draws, -1), -1, 0)
-    if isinstance(distribution, priors.Cyclic):
-        phase = 2 * jnp.pi * (flat - jnp.asarray(distribution.low)) / distribution.period
-        both = jax.vmap(convergence)(jnp.concatenate([jnp.cos(phase), jnp.sin(phase)]))
-        pairs = jax.tree.map(lambda x: x.reshape(2, -1), both)
-        found = Convergence(pairs.r_hat.max(0), pairs.ess_bulk.min(0), pairs.ess_tail.min(0))
-    else:
-        found = jax.vmap(convergence)(flat)
-    return jax.tree.map(lambda x: x.reshape(shape), found)
+def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Convergence]:
+    """The convergence of each element of each parameter, `(*parameter_shape)`; of an angle, the worst of two parts."""
+
+    def columns(name: str) -> Array:
+        distribution, value = problem.prior[name], draws[name]
+        value = jnp.moveaxis(value.reshape(*value.shape[:2], -1), -1, 0)
+        if not isinstance(distribution, priors.Cyclic):
+            return value[None]
+        phase = 2 * jnp.pi * (value - jnp.asarray(distribution.low)) / distribution.period
+        return jnp.stack([jnp.cos(phase), jnp.sin(phase)])
+
+    parts = {name: columns(name) for name in draws}
+    together = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in parts.values()])
+    found, first = jax.vmap(convergence)(together), 0  # all in one: the program is as large as for one of them
+    out = {}
+    for name, x in parts.items():
+        n_parts, size = x.shape[:2]
+        r_hat, bulk, tail = (each[first : first + n_parts * size].reshape(n_parts, size) for each in found)
+        worst = Convergence(r_hat.max(0), bulk.min(0), tail.min(0))
+        out[name] = jax.tree.map(lambda x, shape=draws[name].shape[2:]: x.reshape(shape), worst)
+        first += n_parts * size
+    return out
 
 
 def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array]) -> tuple[Array, Array]:

@@ -61,14 +61,14 @@ class Target(eqx.Module):
 
 
 def locate(
-    problem: Problem, observed: Any, known: dict[str, Array], start: dict[str, Array], error: dict[str, Array]
+    problem: Problem, observed: Any, known: dict[str, Array], near: dict[str, Array], error: dict[str, Array]
 ) -> Target:
     """The target of one object, from parameters near its mode: some damped Newton steps in unconstrained coordinates.
 
-    `error` holds the standard errors of `start`, NaN where there are none.
+    `error` holds the standard errors of `near`, NaN where there are none.
     """
     softness = {name: _softness(problem.prior[name], error[name]) for name in problem.names}
-    z = ravel_pytree(problem.unconstrain(start, softness))[0]
+    z = ravel_pytree(problem.unconstrain(near, softness))[0]
     floor = _floor(problem, softness, z).astype(z.dtype)
 
     def objective(z: Array) -> Array:
@@ -91,19 +91,20 @@ def locate(
         del residual
         return jax.grad(objective)(z), jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
 
-    def step(_: Any, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        z, cost, damping = state
+    def step(k: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        z, cost, damping, _ = state
         gradient, matrix = curvature(z)
         factor, size = _unit_cholesky(matrix, damping)
         move = cholesky_solve(factor, gradient / size) / size
         proposal = z - move
         found = objective(proposal)
-        better = found < cost
-        damping = jnp.where(better, damping / 8, damping * 5)
-        return jnp.where(better, proposal, z), jnp.where(better, found, cost), jnp.clip(damping, 1e-6, 1e6)
+        better = (found < cost) & (k < _STEPS)  # the last turn is for the curvature
+        damping = jnp.clip(jnp.where(better, damping / 8, damping * 5), 1e-6, 1e6)
+        return jnp.where(better, proposal, z), jnp.where(better, found, cost), damping, matrix
 
-    z, _, _ = jax.lax.fori_loop(0, _STEPS, step, (z, objective(z), jnp.asarray(1e-2, z.dtype)))
-    factor, size = _unit_cholesky(curvature(z)[1], 1e-6)
+    start = (z, objective(z), jnp.asarray(1e-2, z.dtype), jnp.zeros((len(z), len(z)), z.dtype))
+    z, _, _, matrix = jax.lax.fori_loop(0, _STEPS + 1, step, start)
+    factor, size = _unit_cholesky(matrix, 1e-6)
     inverse = solve_upper(factor, jnp.eye(len(z), dtype=z.dtype))
     return Target(problem, observed, known, softness, z, inverse / size[:, None])
 
