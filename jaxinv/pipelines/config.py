@@ -76,14 +76,14 @@ class InvertConfig:
                 raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
 
 
-METHODS = ("nuts", "hmc", "laplace", "svi", "importance")
+METHODS = ("hmc", "nuts", "laplace", "svi", "importance")
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig(InvertConfig):
     """Options of `sample`: those of the inversion that finds the modes, and how the posteriors are drawn from."""
 
-    method: str = option("nuts", f"one of {', '.join(METHODS)}; importance corrects laplace by weights")
+    method: str = option("hmc", f"one of {', '.join(METHODS)}; importance corrects laplace by weights")
     chains: int = option(4, "Markov chains for each pixel (nuts, hmc)")
     warmup: int = option(400, "steps of each chain in which the sampler adapts; not kept (nuts, hmc)")
     draws: int = option(1000, "draws of each chain; in all where the method has no chains: four times as many")

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from jaxinv.calibration_report import CalibrationReport
 from jaxinv.posterior import Posterior
 from jaxinv.problem import Problem
-from jaxinv.sampling.methods import NUTS, Chains, Method
+from jaxinv.sampling.methods import HMC, Chains, Method
 from jaxinv.sampling.sampler import advance_of, draw, progress_bar
 
 _TOGETHER = 128
@@ -34,7 +34,7 @@ def calibrate(
     Args:
         problem: its prior should be the population of objects that the intervals are to hold for: calibration is an
             average over the prior.
-        method: of `sample` (`NUTS()` by default), or any function `(problem, data, key) -> Posterior` of a batch of
+        method: of `sample` (`HMC()` by default), or any function `(problem, data, key) -> Posterior` of a batch of
             data.
         n: simulated objects; 300 or more tell a bias of a tenth of a standard deviation.
         key: random key.
@@ -50,7 +50,7 @@ def calibrate(
         raise ValueError(f"calibration needs 20 simulated objects or more; found n = {n}")
     if n_draws < 19:
         raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
-    method = NUTS() if method is None else method
+    method = HMC() if method is None else method
     simulation, sampling = jax.random.split(key)
     truth, data = problem.simulate(simulation, (n,))
     truth = {name: np.asarray(truth[name]) for name in problem.names}

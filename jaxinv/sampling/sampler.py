@@ -22,7 +22,7 @@ from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling.arviz_adapter import to_arviz
 from jaxinv.sampling.diagnostics import Convergence, bfmi, convergence, reliable_pareto_k
-from jaxinv.sampling.methods import NUTS, Chains, Draws, Method
+from jaxinv.sampling.methods import HMC, Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 from jaxinv.solution import Solution
 
@@ -58,7 +58,7 @@ def sample(
         problem: forward model, noise and prior.
         data: `(*batch, *prediction_shape)`, or an `Observation` of that. Non-finite values are missing samples.
         key: random key, `jax.random.key(seed)`; each object draws from its own.
-        method: `NUTS()` by default; `HMC()`, `Laplace()`, `SVI()`, or `Importance` of the last two.
+        method: `HMC()` by default; `NUTS()`, `Laplace()`, `SVI()`, or `Importance` of the last two.
         fixed: parameters known for each object, `(*batch, *parameter_shape)`, or one value for all.
         initial: what `fit` returned for the same problem and data, if it is at hand; else it is called.
         memory: refuse results larger than this [GiB].
@@ -74,7 +74,7 @@ def sample(
     Raises:
         ValueError: as `fit`; the key is no random key; or the draws need more than `memory`.
     """
-    method = NUTS() if method is None else method
+    method = HMC() if method is None else method
     rows = batch.in_rows(problem, data, fixed)
     needed = rows.n * bytes_per_object(rows.problem, method) / 2**30
     if needed > memory:
@@ -109,7 +109,7 @@ def draw(
         problem: see `sample`, as for the next five.
         data: `(*batch, *prediction_shape)`, or an `Observation` of that.
         key: random key.
-        method: `NUTS()` by default.
+        method: `HMC()` by default.
         fixed: parameters known for each object.
         initial: what `fit` returned.
         settings: of the fit that finds the modes.
@@ -118,7 +118,7 @@ def draw(
         group: objects sampled together on one device, padded to that many; 0: chosen for the device and the batch.
         advance: told of the progress.
     """
-    method = NUTS() if method is None else method
+    method = HMC() if method is None else method
     key = _checked(key)
     rows = batch.in_rows(problem, data, fixed)
     if initial is None:

@@ -104,7 +104,7 @@ def test_the_calibrate_command(folder: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method", "gibbs"], "'method' takes one of nuts, hmc, laplace, svi, importance; found 'gibbs'"),
+        (["--method", "gibbs"], "'method' takes one of hmc, nuts, laplace, svi, importance; found 'gibbs'"),
         (["--draws", "3"], "'draws' takes 25 or more"),
         (["--thin", "0"], "'thin' takes 1 or more"),
         (["--target-accept", "1.2"], "'target_accept' takes a number between 0 and 1"),
