@@ -108,7 +108,8 @@ def main() -> None:
         pixels = np.linspace(0, ready.cube.n_pixels - 1, n).astype(int)
         slit = np.concatenate([ready.spectra(k, k + 1) for k in pixels])
         print(f"a real Hinode slit, {n} of its pixels, evenly spaced")
-        real = ours(ready.problem, slit, "jaxinv NUTS", ji.NUTS())
+        ours(ready.problem, slit, "jaxinv NUTS", ji.NUTS())
+        real = ours(ready.problem, slit, "jaxinv HMC", ji.HMC())
         print("  posterior predictive p-values, 5, 50, 95 %:", np.quantile(real.scalars["p_value"], [0.05, 0.5, 0.95]))
 
 

@@ -52,8 +52,6 @@ def calibrate(
         raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
     method = HMC() if method is None else method
     simulation, sampling = jax.random.split(key)
-    truth, data = problem.simulate(simulation, (n,))
-    truth = {name: np.asarray(truth[name]) for name in problem.names}
     chunks = {} if chunks is None else chunks
     starts = range(0, n, _TOGETHER)
     missing = [k for k in range(len(starts)) if k not in chunks]
@@ -62,14 +60,15 @@ def calibrate(
         advance = advance_of(bar)
         for k in missing:
             start, stop = starts[k], min(starts[k] + _TOGETHER, n)
+            truth, data = problem.simulate(jax.random.fold_in(simulation, k), (_TOGETHER,))
+            truth = {name: np.asarray(truth[name])[: stop - start] for name in problem.names}
+            data = data[: stop - start]
             if isinstance(method, Method):
-                posterior = draw(
-                    problem, data[start:stop], key=sampling, method=method, first_index=start, advance=advance
-                )
+                posterior = draw(problem, data, key=sampling, method=method, first_index=start, advance=advance)
             else:
-                posterior = method(problem, data[start:stop], jax.random.fold_in(sampling, k))
+                posterior = method(problem, data, jax.random.fold_in(sampling, k))
                 bar.update(stop - start)
-            part = _ranks(problem, posterior, {name: x[start:stop] for name, x in truth.items()}, n_draws)
+            part = _ranks(problem, posterior, truth, n_draws)
             chunks[k] = {**part, "status": np.asarray(posterior.status)}
     parts = [chunks[k] for k in range(len(starts))]
     status = np.concatenate([part["status"] for part in parts])
