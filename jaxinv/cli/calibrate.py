@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from jaxinv.cli.invert import describe, fingerprint_of, sha256
-from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.options import OptionError, add_options, gather
 from jaxinv.cli.sample import GROUPS, SampleOptions
 
 NAME = "calibrate"
@@ -42,7 +42,10 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     from jaxinv import io, plot
     from jaxinv.pipelines import calibrate_observation, prepare
 
+    plot.check_ending(output)
     io.check_writable(output, overwrite=arguments.overwrite)
+    if options.cavity_map is not None:
+        raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)

@@ -28,6 +28,8 @@ pixel, and a quick look as PNG. An interrupted run is resumed by the same comman
   jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
 """
 
+_FITS = (".fits", ".fit", ".fts", ".fits.gz")
+
 GROUPS = {
     "data": ("lines", "wavelength_range", "exclude", "telluric", "region", "axes", "continuum", "wavelength_shift"),
     "noise": ("sigma", "weights", "model_error"),
@@ -74,9 +76,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     say = (lambda *_: None) if arguments.quiet else print
     from jaxinv import io
 
-    for path in (output, picture):
-        if path is not None:
-            io.check_writable(path, overwrite=arguments.overwrite)
+    check_outputs(output, picture, overwrite=arguments.overwrite)
     cube = io.read_stokes(
         arguments.observation if len(arguments.observation) > 1 else arguments.observation[0], axes=options.axes
     )
@@ -139,6 +139,18 @@ def invert_cube(
     say(f"time        {seconds:.1f} s, {1e3 * seconds / max(ny * nx, 1):.2f} ms per pixel, compilation included")
     say(f"wrote       {' and '.join(written)}")
     return maps
+
+
+def check_outputs(output: Path, picture: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before the work, maps and a picture that could not be written."""
+    from jaxinv import io, plot
+
+    if not any(output.name.lower().endswith(ending) for ending in _FITS):
+        raise io.OutputError(f"cannot write maps as {output.name!r}: its ending must be one of {', '.join(_FITS)}")
+    io.check_writable(output, overwrite=overwrite)
+    if picture is not None:
+        plot.check_ending(picture)
+        io.check_writable(picture, overwrite=overwrite)
 
 
 def describe(ready: Any, cube: Any, say: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,9 @@ def _read_yaml(path: str) -> dict[str, Any]:
 
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         keys = [loader.construct_object(key) for key, _ in node.value]
+        odd = next((key for key in keys if isinstance(key, list | dict)), None)
+        if odd is not None:
+            raise OptionError(f"{path}: {odd!r} is no name of an option (line {node.start_mark.line + 1} and after)")
         twice = next((key for k, key in enumerate(keys) if key in keys[:k]), None)
         if twice is not None:
             raise OptionError(f"{path}: {twice!r} stands twice (line {node.start_mark.line + 1} and after)")
@@ -160,9 +164,9 @@ def _scalar(kind: type, value: Any, where: str) -> Any:
             if number != int(number):
                 raise ValueError
             return int(number)
-        if number != number:
+        if not math.isfinite(number):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        noun = "a whole number" if kind is int else "a number"
+        noun = "a whole number" if kind is int else "a finite number"
         raise OptionError(f"{where} takes {noun}; found {value!r}") from None
     return number

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
-from jaxinv.cli.invert import describe, fingerprint_of, sha256
+from jaxinv.cli.invert import check_outputs, describe, fingerprint_of, sha256
 from jaxinv.cli.options import add_options, gather
 from jaxinv.pipelines.config import SampleConfig, option
 
@@ -75,16 +75,13 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     from jaxinv.pipelines import prepare, sample_maps
 
     partial = output.with_name(output.name + ".partial")
-    if arguments.restart:
-        shutil.rmtree(partial, ignore_errors=True)
-    for path in (output, picture):
-        if path is not None:
-            io.check_writable(path, overwrite=arguments.overwrite)
+    check_outputs(output, picture, overwrite=arguments.overwrite)
     store = None if arguments.store is None else Path(arguments.store)
-    if store is not None and store.exists() and not partial.exists():
-        if not arguments.overwrite:
+    afresh = arguments.restart or not partial.exists()
+    if store is not None and store.exists() and afresh:
+        if not arguments.overwrite and io.unfinished(partial).get("store") != str(store):
             raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
-        _discard_store(store)
+        _check_store(store)
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
@@ -93,8 +90,14 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     ready = prepare(cube, config, psf=psf)
     describe(ready, cube, say)
     digest = sha256([*cube.source])
+    if afresh:  # nothing older is removed before all else is known to be right
+        shutil.rmtree(partial, ignore_errors=True)
+        if store is not None and store.exists():
+            shutil.rmtree(store)
     chunks = io.ChunkStore(partial, {**fingerprint_of(options, digest), "store": str(store)})
     if len(chunks):
+        if store is not None and not store.exists():
+            raise io.OutputError(f"{store} with the draws of {len(chunks)} finished chunks is gone: pass --restart")
         say(f"resuming    {len(chunks)} chunks are done already")
     keep = None
     if store is not None:
@@ -125,13 +128,12 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     return 0
 
 
-def _discard_store(store: Path) -> None:
-    """Remove an older store of draws, and nothing that is not one."""
+def _check_store(store: Path) -> None:
+    """An older store of draws may be replaced, and nothing that is not one."""
     from jaxinv import io
 
     if not (store / "zarr.json").exists() or not (store / "posterior").exists():
         raise io.OutputError(f"{store} is no store of draws: it is left alone; choose another name")
-    shutil.rmtree(store)
 
 
 def _summarize(maps: Any, seconds: float, say: Any, np: Any) -> None:

@@ -12,5 +12,6 @@ from jaxinv.io.stokes import read_stokes as read_stokes
 from jaxinv.io.stokes import stokes_cube as stokes_cube
 from jaxinv.io.stokes import write_stokes as write_stokes
 from jaxinv.io.store import ChunkStore as ChunkStore
+from jaxinv.io.store import unfinished as unfinished
 from jaxinv.io.tables import read_map as read_map
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf

@@ -15,6 +15,14 @@ from jaxinv.atomic import OutputError, write_atomically
 from jaxinv.io.errors import InputError
 
 
+def unfinished(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The fingerprint of the run whose chunks a folder keeps; empty where there is none."""
+    try:
+        return json.loads((Path(path) / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 class ChunkStore(MutableMapping[int, dict[str, np.ndarray]]):
     """Finished chunks on disk, by index; each is written whole or not at all.
 
@@ -29,12 +37,8 @@ class ChunkStore(MutableMapping[int, dict[str, np.ndarray]]):
     def __init__(self, path: str | os.PathLike[str], fingerprint: Mapping[str, str]) -> None:
         self._path = Path(path)
         self._fingerprint = dict(fingerprint)
-        marker = self._path / "run.json"
-        if marker.exists():
-            try:
-                found = json.loads(marker.read_text())
-            except (OSError, ValueError):
-                found = {}
+        if (self._path / "run.json").exists():
+            found = unfinished(path)
             differing = [key for key in {*found, *self._fingerprint} if found.get(key) != self._fingerprint.get(key)]
             if differing:
                 raise InputError(

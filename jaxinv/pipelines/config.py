@@ -68,6 +68,8 @@ class InvertConfig:
             (self.starts >= 1, "starts", "1 or more"),
             (self.max_iterations >= 1, "max_iterations", "1 or more"),
             (self.chunk_size >= 0, "chunk_size", "0 or more"),
+            (0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1"),
+            (all(s > 0 for s in self.relative_strengths), "relative_strengths", "numbers above 0"),
             (all(low < high for low, high in self.exclude), "exclude", "pairs with the lower wavelength first"),
             (all(low < high for low, high in self.bounds.values()), "bounds", "the lower value first"),
         ]

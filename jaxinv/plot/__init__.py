@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from jaxinv.plot.posteriors import corner as corner
     from jaxinv.plot.posteriors import trace as trace
     from jaxinv.plot.spectra import profiles as profiles
+    from jaxinv.plot.style import check_ending as check_ending
     from jaxinv.plot.style import save as save
 
 _NAMES = {
     "bands": "posteriors",
     "calibration": "posteriors",
+    "check_ending": "style",
     "comparison": "mapping",
     "corner": "posteriors",
     "maps": "mapping",

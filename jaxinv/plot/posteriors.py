@@ -127,7 +127,8 @@ def bands(
         ValueError: the shapes do not fit each other.
     """
     observed, replicates, wavelength = np.asarray(observed), np.asarray(replicates), np.asarray(wavelength)
-    if observed.shape != (4, len(wavelength)) or replicates.ndim != 3 or replicates.shape[1:] != observed.shape:
+    fits = replicates.ndim == 3 and len(replicates) and replicates.shape[1:] == observed.shape
+    if observed.shape != (4, len(wavelength)) or not fits:
         raise ValueError(
             f"bands need (4, {len(wavelength)}) observed and (n, 4, {len(wavelength)}) replicated samples; found "
             f"{observed.shape} and {replicates.shape}"
@@ -203,12 +204,14 @@ def calibration(report: CalibrationReport) -> Figure:
 
 
 def _chosen(posterior: Posterior, names: Sequence[str] | None, index: tuple[int, ...]) -> list[str]:
+    if not isinstance(posterior, Posterior):
+        raise ValueError(f"expected a Posterior, from jaxinv.sampling.draw; found {type(posterior).__name__}")
     shape = np.shape(posterior.status)
     if len(index) != len(shape) or any(not -size <= k < size for k, size in zip(index, shape, strict=True)):
         raise ValueError(f"index {index} picks no single object of a batch of shape {shape}")
     scalars = [name for name, draws in posterior.draws.items() if draws.ndim == len(shape) + 2]
     check_names(names or (), scalars)
-    return list(scalars if names is None else names)
+    return list(names or scalars)
 
 
 def _flat(posterior: Posterior, name: str, index: tuple[int, ...]) -> np.ndarray:
@@ -230,6 +233,10 @@ def _normal(
     posterior: Posterior, fit: Solution, names: Sequence[str], index: tuple[int, ...], draws: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the fit, in shown units; NaN for what it did not infer."""
+    if np.shape(fit.status) != np.shape(posterior.status):
+        raise ValueError(
+            f"the fit is of a batch of {np.shape(fit.status)}, the posterior of {np.shape(posterior.status)}"
+        )
     factor = np.array([look_of(name).factor for name in names])
     mean = np.array([_nearest(posterior, name, float(fit.parameters[name][index]), draws[name]) for name in names])
     covariance = np.full((len(names), len(names)), np.nan)

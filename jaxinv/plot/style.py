@@ -84,14 +84,24 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         OutputError: the folder cannot be written to, or the disk is full; nothing half-written stays behind.
         ValueError: matplotlib knows no format of that ending.
     """
+    ending = check_ending(path)
+    write_atomically(path, lambda file: figure.savefig(file, format=ending), overwrite=True)
+
+
+def check_ending(path: str | os.PathLike[str]) -> str:
+    """The format of a picture, by the file's ending.
+
+    Raises:
+        ValueError: matplotlib knows no format of that ending.
+    """
     path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
+    known = FigureCanvasAgg.get_supported_filetypes()
     ending = path.suffix.lstrip(".").lower()
     if ending not in known:
         raise ValueError(
             f"cannot write a picture as {path.name!r}: its ending must be one of {', '.join(sorted(known))}"
         )
-    write_atomically(path, lambda file: figure.savefig(file, format=ending), overwrite=True)
+    return ending
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> None:

@@ -95,6 +95,11 @@ class SVI(Approximation):
     n_particles: int = eqx.field(static=True, default=16)
     learning_rate: float = eqx.field(static=True, default=0.02)
 
+    def __check_init__(self) -> None:
+        for name, least in (("n_steps", 10), ("n_particles", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more; found {getattr(self, name)}")
+
     def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
         n = target.dimension
 
@@ -138,6 +143,8 @@ class Importance(Method):
     def __init__(self, base: Approximation | None = None, oversampling: int = 5) -> None:
         self.base = Laplace() if base is None else base
         self.oversampling = oversampling
+        if not isinstance(self.base, Approximation):
+            raise ValueError(f"Importance corrects Laplace() or SVI(); found {base!r}")
         if oversampling < 1:
             raise ValueError(f"oversampling must be 1 or more; found {oversampling}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 from jaxinv.calibration_report import CalibrationReport
 from jaxinv.posterior import Posterior
 from jaxinv.problem import Problem
-from jaxinv.sampling.methods import HMC, Chains, Method
+from jaxinv.sampling.methods import Chains, Method, checked
 from jaxinv.sampling.sampler import advance_of, draw, progress_bar
 
 _TOGETHER = 128
@@ -44,13 +45,17 @@ def calibrate(
         progress: show a bar.
 
     Raises:
-        ValueError: `n` or `n_draws` is too small.
+        ValueError: `n` or `n_draws` is too small, or the method makes fewer draws than `n_draws`.
     """
     if n < 20:
         raise ValueError(f"calibration needs 20 simulated objects or more; found n = {n}")
     if n_draws < 19:
         raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
-    method = HMC() if method is None else method
+    if method is None or not callable(method) or isinstance(method, type):
+        method = checked(method)
+    if isinstance(method, Method) and math.prod(method.shape) < n_draws:
+        made = math.prod(method.shape)
+        raise ValueError(f"{type(method).__name__} makes {made} draws of each object; n_draws = {n_draws} needs more")
     simulation, sampling = jax.random.split(key)
     chunks = {} if chunks is None else chunks
     starts = range(0, n, _TOGETHER)

@@ -43,6 +43,19 @@ class Method(eqx.Module):
         """`(n_chains, n_draws)`."""
 
 
+def checked(method: Any) -> Method:
+    """The method, `HMC()` for `None`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if method is None:
+        return HMC()
+    if not isinstance(method, Method):
+        raise ValueError(f"method must be HMC(), NUTS(), Laplace(), SVI() or Importance(); found {method!r}")
+    return method
+
+
 class Chains(Method):
     """Markov chains that can be gone on with.
 
@@ -143,6 +156,10 @@ class NUTS(Chains):
 
     max_tree_depth: int = eqx.field(static=True, default=8)
 
+    def __check_init__(self) -> None:
+        if self.max_tree_depth < 1:
+            raise ValueError(f"max_tree_depth must be 1 or more; found {self.max_tree_depth}")
+
     def kernel(self, target: Target) -> tuple[Any, Any]:
         init, sample = hmc(potential_fn=lambda x: -target.log_density(x), algo="NUTS")
 
@@ -173,6 +190,10 @@ class HMC(Chains):
     """
 
     max_steps: int = eqx.field(static=True, default=12)
+
+    def __check_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be 1 or more; found {self.max_steps}")
 
     def kernel(self, target: Target) -> tuple[Any, Any]:
         init, sample = hmc(potential_fn=lambda x: -target.log_density(x), algo="HMC")

@@ -22,7 +22,7 @@ from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling.arviz_adapter import to_arviz
 from jaxinv.sampling.diagnostics import Convergence, bfmi, convergence, reliable_pareto_k
-from jaxinv.sampling.methods import HMC, Chains, Draws, Method
+from jaxinv.sampling.methods import Chains, Draws, Method, checked
 from jaxinv.sampling.target import Target, locate
 from jaxinv.solution import Solution
 
@@ -74,7 +74,7 @@ def sample(
     Raises:
         ValueError: as `fit`; the key is no random key; or the draws need more than `memory`.
     """
-    method = HMC() if method is None else method
+    method = checked(method)
     rows = batch.in_rows(problem, data, fixed)
     needed = rows.n * bytes_per_object(rows.problem, method) / 2**30
     if needed > memory:
@@ -85,7 +85,7 @@ def sample(
     with progress_bar(rows.n, progress) as bar:
         posterior = draw(problem, data, key=key, method=method, fixed=fixed, initial=initial, advance=advance_of(bar))
     replicates = None
-    if not rows.shape and n_predictive:
+    if not rows.shape and n_predictive > 0:
         replicates = predict(problem, data, posterior, key=key, n=n_predictive, fixed=fixed)
     return to_arviz(posterior, rows, replicates)
 
@@ -118,15 +118,32 @@ def draw(
         group: objects sampled together on one device, padded to that many; 0: chosen for the device and the batch.
         advance: told of the progress.
     """
-    method = HMC() if method is None else method
+    method = checked(method)
     key = _checked(key)
     rows = batch.in_rows(problem, data, fixed)
-    if initial is None:
+    if rows.n == 0:
+        raise ValueError(f"the data hold no object: their shape is {np.shape(_values(data))}")
+    if initial is not None:
+        _check_initial(rows, initial)
+    else:
         initial = fit(problem, data, fixed=fixed, settings=settings, first_index=first_index)
     no_data = np.asarray(_count_valid(rows.problem, rows.observed)) == 0
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
     finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)
     return _posterior(rows, finished, chosen, no_data)
+
+
+def _values(data: Any) -> Any:
+    return data.values if isinstance(data, Observation) else data
+
+
+def _check_initial(rows: Rows, initial: Solution) -> None:
+    missing = [name for name in rows.problem.names if name not in initial.standard_error]
+    if missing or np.shape(initial.status) != rows.shape:
+        raise ValueError(
+            f"`initial` is a fit of {', '.join(initial.standard_error)} for a batch of {np.shape(initial.status)}; "
+            f"expected {', '.join(rows.problem.names)} for {rows.shape}: pass what `fit` returned for these data"
+        )
 
 
 def _sampled(
@@ -173,7 +190,11 @@ def predict(
     fixed: Mapping[str, ArrayLike] | None = None,
 ) -> np.ndarray:
     """Replicated data, noise included, from `n` draws of each object: `(*batch, n, *prediction_shape)`."""
+    if n < 1:
+        raise ValueError(f"n must be 1 or more; found {n}")
     rows = batch.in_rows(problem, data, fixed)
+    if np.shape(posterior.status) != rows.shape:
+        raise ValueError(f"the posterior is of a batch of {np.shape(posterior.status)}, the data are of {rows.shape}")
     n_batch = len(rows.shape)
     count = int(np.prod(next(iter(posterior.draws.values())).shape[n_batch : n_batch + 2]))
     chosen = np.linspace(0, count - 1, n).astype(int)

@@ -100,7 +100,7 @@ def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ("text", "message"),
     [
         ("sigmas: 1e-3", "no option 'sigmas'; did you mean 'sigma'?"),
-        ("sigma: much", "'sigma' takes a number; found 'much'"),
+        ("sigma: much", "'sigma' takes a finite number; found 'much'"),
         ("starts: 2.5", "'starts' takes a whole number"),
         ("telluric: perhaps", "takes true or false"),
         ("fixed: [1, 2]", "takes name: value pairs"),
@@ -108,6 +108,7 @@ def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("starts: 1\nstarts: 2", "'starts' stands twice"),
         ("- 1\n- 2", "must hold options"),
         ("lines: [", "not valid YAML in line"),
+        ("? [1, 2]\n: 3", "is no name of an option"),
         ("starts: 0", "'starts' takes 1 or more"),
     ],
 )

@@ -109,6 +109,13 @@ def test_the_calibrate_command(folder: Path, capsys: pytest.CaptureFixture[str])
         (["--thin", "0"], "'thin' takes 1 or more"),
         (["--target-accept", "1.2"], "'target_accept' takes a number between 0 and 1"),
         (["--memory", "0"], "'memory' takes a number above 0"),
+        (["--memory", "inf"], "--memory takes a finite number"),
+        (["--sigma", "inf"], "--sigma takes a finite number"),
+        (["--bounds", "velocity=-inf:inf"], "--bounds velocity takes a finite number"),
+        (["--seed", "-1"], "'seed' takes a whole number from 0"),
+        (["--relative-strengths", "-1", "2"], "'relative_strengths' takes numbers above 0"),
+        (["--quicklook", "map.xyz"], "its ending must be one of"),
+        (["-o", "out.png"], "cannot write maps as 'out.png': its ending must be one of .fits"),
         (["--region", "0", "90", "0", "2"], "does not lie in the map"),
     ],
 )
@@ -127,6 +134,49 @@ def test_a_store_that_is_none_is_left_alone(folder: Path, capsys: pytest.Capture
     assert main([*line, "--overwrite"]) == 2
     assert "is no store of draws" in capsys.readouterr().err
     assert (folder / "precious" / "thesis.tex").exists()
+
+
+def test_nothing_is_lost_by_a_command_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import zarr
+
+    zarr.open_group(str(folder / "draws.zarr"), mode="w", zarr_format=3).require_group("posterior")
+    chunks = io.ChunkStore("out.fits.partial", {"store": "draws.zarr"})
+    chunks[0] = {"x": np.zeros(3)}
+    line = ["-o", "out.fits", "--store", "draws.zarr", "--overwrite", "--restart"]
+    assert main(["sample", "cub.fits", *line]) == 2
+    assert main(["sample", "cube.fits", *line, "--lines", "Foo"]) == 2
+    assert (folder / "draws.zarr" / "posterior").exists()
+    assert 0 in chunks
+    assert main(["sample", "cube.fits", *line[:4], "--restart", "--lines", "Foo"]) == 2  # its own store: no question
+    assert "cannot read 'Foo' as a line" in capsys.readouterr().err
+    assert main(["sample", "cube.fits", "-o", "new.fits", "--store", "draws.zarr"]) == 2
+    assert "draws.zarr exists already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_draws_that_are_gone_are_missed(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--method", "laplace", "--quiet"]
+    line += ["--draws", "25", "--chunk-size", "6"]
+    write = io.DrawStore.write
+
+    def stop_at_the_second(self: io.DrawStore, start: int, stop: int, draws: dict) -> None:
+        if start:
+            raise KeyboardInterrupt
+        write(self, start, stop, draws)
+
+    monkeypatch.setattr(io.DrawStore, "write", stop_at_the_second)
+    assert main(line) == 130
+    assert "1 chunks are kept" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    (folder / "draws.zarr").rename(folder / "elsewhere")
+    assert main(line) == 2
+    assert "draws.zarr with the draws of 1 finished chunks is gone" in capsys.readouterr().err
+    (folder / "elsewhere").rename(folder / "draws.zarr")
+    assert main(line) == 0
+    assert io.read_posteriors("out.fits").count()["converged"] == 12
 
 
 def test_a_file_of_something_else(tmp_path: Path, cube) -> None:

@@ -270,6 +270,25 @@ def test_bad_input() -> None:
         Laplace(n_draws=10)
     with pytest.raises(ValueError, match="no parameter of the forward model"):
         ji.sample(problem, data, key=KEY, fixed={"slop": 1.0})
+    with pytest.raises(ValueError, match=r"method must be HMC\(\)"):
+        ji.sample(problem, data, key=KEY, method="nuts")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="the data hold no object"):
+        draw(problem, data[:0], key=KEY)
+    with pytest.raises(ValueError, match=r"Importance corrects Laplace\(\) or SVI\(\)"):
+        Importance(HMC())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="max_steps must be 1 or more"):
+        HMC(max_steps=0)
+    with pytest.raises(ValueError, match="max_tree_depth must be 1 or more"):
+        NUTS(max_tree_depth=0)
+    with pytest.raises(ValueError, match="n_steps must be 10 or more"):
+        SVI(n_steps=0)
+    with pytest.raises(ValueError, match=r"a batch of \(\); expected coefficients for \(3,\)"):
+        draw(problem, data, key=KEY, initial=ji.fit(problem, data[0]))
+    found = draw(problem, data, key=KEY, method=Laplace(n_draws=100))
+    with pytest.raises(ValueError, match="the posterior is of a batch of"):
+        predict(problem, data[:2], found, key=KEY)
+    with pytest.raises(ValueError, match="n must be 1 or more"):
+        predict(problem, data, found, key=KEY, n=0)
 
 
 @pytest.mark.slow
