@@ -97,7 +97,7 @@ def corner() -> None:
     model = spectra.MilneEddington(["Fe I 6301.5", "Fe I 6302.5"], np.linspace(6300.9, 6303.3, 112))
     problem = ji.Problem(model, ji.noise.Gaussian(1e-3), spectra.milne_eddington_prior())
     truth = {
-        "field_strength": 75.0, "inclination": np.radians(83.0), "azimuth": np.radians(125.0), "velocity": -2.0,
+        "field_strength": 50.0, "inclination": np.radians(70.0), "azimuth": np.radians(125.0), "velocity": -2.0,
         "doppler_width": 0.027, "line_strength": 18.0, "damping": 0.4, "source_constant": 0.35, "source_slope": 0.8,
     }  # fmt: skip
     clean = problem.predict(truth)
