@@ -16,7 +16,8 @@ from jaxinv.pipelines.inversion import Chunks, Preparation, fit_chunk, matching,
 from jaxinv.posterior import Posterior, PosteriorMap
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
-from jaxinv.sampling.sampler import Advance, advance_of, bytes_per_object, default_group, progress_bar
+from jaxinv.sampling.runs import Advance
+from jaxinv.sampling.sampler import advance_of, bytes_per_object, default_group, progress_bar
 
 Keep = Callable[[int, int, dict[str, np.ndarray]], None]
 """Takes the draws `(stop - start, n_chains, n_draws)` of pixels `start` to `stop`, by parameter."""

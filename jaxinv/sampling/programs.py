@@ -1,0 +1,207 @@
+"""The compiled programs of the samplers: each works on a number of objects at once, on all devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxinv import priors
+from jaxinv.observation import Observation
+from jaxinv.problem import Problem
+from jaxinv.sampling.diagnostics import Convergence, convergence
+from jaxinv.sampling.methods import Chains, Draws, Method
+from jaxinv.sampling.target import Target, locate
+
+_LOCATED_TOGETHER = 64
+_PREDICTIONS = 64
+"""Replicated data sets for each posterior predictive p-value."""
+_LAPACK = 200_000
+"""Work of one batch of matrices that a CPU's LAPACK kernels do not yet split among threads (see `small_matrices`)."""
+
+
+@jax.jit
+def object_keys(key: Array, indices: Array) -> Array:
+    """A key for each object, whatever piece of a batch it is in."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
+def _spread(function: Callable[..., Any], factorizations: int, *arguments: Any) -> Any:
+    """`function` of one object over the first axis of all arguments, on all devices.
+
+    `factorizations` tells how much LAPACK has to do for one object: n^3, times the (n, n) matrices at one time.
+    """
+    mapped = jax.vmap(function)
+    devices = jax.devices()
+    n = len(jax.tree.leaves(arguments)[0])
+    wedged = devices[0].platform == "cpu" and n * factorizations > _LAPACK * len(devices)
+    if len(devices) == 1 or n % len(devices) or wedged:
+        return mapped(*arguments)
+    mesh = jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
+    here = jax.sharding.PartitionSpec("objects")
+    return jax.shard_map(mapped, mesh=mesh, in_specs=here, out_specs=here, check_vma=False)(*arguments)
+
+
+@eqx.filter_jit
+def count_valid(problem: Problem, observed: Any) -> Array:
+    """Samples of each object that are not missing."""
+    values = observed.values if isinstance(observed, Observation) else observed
+    return jax.vmap(lambda v, o: jnp.sum(problem.noise.valid(v, o)))(values, observed)
+
+
+@eqx.filter_jit
+def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array]:
+    """Softness, centre and factor of the target of each object."""
+
+    def one(item: Any) -> tuple[Any, Array, Array]:
+        target = locate(problem, *item)
+        return target.softness, target.centre, target.factor
+
+    return jax.lax.map(one, (observed, known, start, error), batch_size=_LOCATED_TOGETHER)
+
+
+@eqx.filter_jit
+def begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
+    """States of all chains before their warm-up; `inputs` are the data, what is known, and what `locate_all` found."""
+    begin = lambda inputs, key: method.begin(_target(problem, inputs), key)  # noqa: E731
+    return _spread(begin, _factorizations(method, inputs), inputs, keys)
+
+
+def go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: int, thin: int) -> tuple[Any, Draws]:
+    """`n_steps` more of all chains, every `thin`-th one kept."""
+    return _go_on(method, problem, inputs, states, jnp.asarray(n_steps), jnp.asarray(thin))
+
+
+@eqx.filter_jit
+def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: Array, thin: Array) -> Any:
+    def go_on(inputs: Any, states: Any) -> tuple[Any, Draws]:
+        return method.go_on(_target(problem, inputs), states, n_steps, thin)
+
+    return _spread(go_on, _factorizations(method, inputs), inputs, states)
+
+
+@eqx.filter_jit
+def draw_all(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
+    """Draws of a method that is done in one go."""
+    one = lambda inputs, key: method.draw(_target(problem, inputs), key)  # noqa: E731
+    return _spread(one, _factorizations(method, inputs), inputs, keys)
+
+
+def _factorizations(method: Method, inputs: Any) -> int:
+    """Chains have a mass matrix each, in NumPyro's hands; an approximation may solve for each of its draws."""
+    dimension = inputs[-1][1].shape[-1]
+    return dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape))
+
+
+def _target(problem: Problem, inputs: Any) -> Target:
+    observed, known, place = inputs
+    return Target(problem, observed, known, *place)
+
+
+@eqx.filter_jit
+def judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
+    """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value."""
+
+    def one(item: Any) -> dict[str, Any]:
+        inputs, x = item
+        observed, known, _ = inputs
+        target = _target(problem, inputs)
+        free = jax.vmap(jax.vmap(target.parameters))(x)
+        tied = priors.tied(problem.prior)
+
+        def derived(parameters: dict[str, Array]) -> dict[str, Array]:
+            everything = problem.complete({**known, **parameters})
+            return {name: everything[name] for name in tied}
+
+        found = _convergence(problem, free)
+        chi2, p_value = _misfit(problem, observed, known, free)
+        return {
+            "draws": {**free, **(jax.vmap(jax.vmap(derived))(free) if tied else {})},
+            "r_hat": {name: value.r_hat for name, value in found.items()},
+            "ess_bulk": {name: value.ess_bulk for name, value in found.items()},
+            "ess_tail": {name: value.ess_tail for name, value in found.items()},
+            "scalars": {"chi2": chi2, "p_value": p_value},
+        }
+
+    return jax.lax.map(one, (inputs, x))
+
+
+def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Convergence]:
+    """The convergence of each element of each parameter, `(*parameter_shape)`; of an angle, the worst of two parts."""
+
+    def columns(name: str) -> Array:
+        distribution, value = problem.prior[name], draws[name]
+        value = jnp.moveaxis(value.reshape(*value.shape[:2], -1), -1, 0)
+        if not isinstance(distribution, priors.Cyclic):
+            return value[None]
+        phase = 2 * jnp.pi * (value - jnp.asarray(distribution.low)) / distribution.period
+        return jnp.stack([jnp.cos(phase), jnp.sin(phase)])
+
+    parts = {name: columns(name) for name in draws}
+    together = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in parts.values()])
+    found, first = jax.vmap(convergence)(together), 0  # all in one: the program is as large as for one of them
+    out = {}
+    for name, x in parts.items():
+        n_parts, size = x.shape[:2]
+        r_hat, bulk, tail = (each[first : first + n_parts * size].reshape(n_parts, size) for each in found)
+        worst = Convergence(r_hat.max(0), bulk.min(0), tail.min(0))
+        out[name] = jax.tree.map(lambda x, shape=draws[name].shape[2:]: x.reshape(shape), worst)
+        first += n_parts * size
+    return out
+
+
+def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array]) -> tuple[Array, Array]:
+    """The mean misfit per sample over some draws, and how often replicated data fit worse than the real ones."""
+    draws = _some(free, _PREDICTIONS)
+    values = observed.values if isinstance(observed, Observation) else observed
+    n_valid = jnp.maximum(jnp.sum(problem.noise.valid(values, observed)), 1)
+
+    def one(parameters: dict[str, Array], key: Array) -> tuple[Array, Array]:
+        prediction = problem.predict({**known, **parameters})
+        real = jnp.sum(problem.noise.residual(prediction, observed) ** 2)
+        replicate = _with_noise(problem, observed, prediction, key)
+        return real, jnp.sum(problem.noise.residual(prediction, replicate) ** 2)
+
+    real, replicated = jax.vmap(one)(draws, jax.random.split(jax.random.key(0), _PREDICTIONS))
+    return jnp.mean(real) / n_valid, jnp.mean((replicated >= real).astype(real.dtype))
+
+
+def _some(free: dict[str, Array], n: int) -> dict[str, Array]:
+    def pick(x: Array) -> Array:
+        flat = x.reshape(-1, *x.shape[2:])
+        return flat[jnp.linspace(0, len(flat) - 1, n).astype(int)]
+
+    return {name: pick(x) for name, x in free.items()}
+
+
+def _with_noise(problem: Problem, observed: Any, prediction: Array, key: Array) -> Any:
+    """Replicated data with the sigma and the gaps of the real ones."""
+    noise = problem.noise
+    values = observed.values if isinstance(observed, Observation) else observed
+    valid = noise.valid(values, observed)
+    if isinstance(observed, Observation):
+        sigma = jnp.where(valid, observed.sigma, 1)
+        noise = eqx.tree_at(lambda n: n.sigma, noise, sigma)
+    drawn = jnp.where(valid, noise.simulate(key, prediction), jnp.nan)
+    return Observation(drawn, observed.sigma) if isinstance(observed, Observation) else drawn
+
+
+@eqx.filter_jit
+def replicate(problem: Problem, observed: Any, known: Any, draws: Any, keys: Array) -> Array:
+    """Data with noise for each draw of each object, `(n, n_draws, *prediction_shape)`."""
+
+    def one(item: Any) -> Array:
+        observed, known, draws, key = item
+
+        def replicate(parameters: dict[str, Array], key: Array) -> Array:
+            out = _with_noise(problem, observed, problem.predict({**known, **parameters}), key)
+            return out.values if isinstance(out, Observation) else out
+
+        return jax.vmap(replicate)(draws, jax.random.split(key, len(jax.tree.leaves(draws)[0])))
+
+    return jax.lax.map(one, (observed, known, draws, keys))
