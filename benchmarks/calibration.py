@@ -40,7 +40,7 @@ def problem() -> ji.Problem:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=300, help="simulated pixels")
-    parser.add_argument("--method", choices=METHODS, default="nuts")
+    parser.add_argument("--method", choices=METHODS, default="hmc")
     parser.add_argument("--plot", help="where the picture goes")
     arguments = parser.parse_args()
     print(header())
