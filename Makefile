@@ -9,7 +9,7 @@ demo: $(VENV)/.user
 	$(BIN)/jaxinv demo
 
 test: lint docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 quick: lint
 	$(BIN)/python -m pytest -m "not slow"
