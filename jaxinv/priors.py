@@ -76,12 +76,16 @@ class Joint(eqx.Module):
         """The parameters that it replaces."""
         raise NotImplementedError
 
-    def constrain(self, z: Array) -> tuple[dict[str, Array], Array]:
-        """Parameters from coordinates `(n,)`, and log |d parameters / d z|."""
+    def constrain(self, z: Array, scale: Array | None = None) -> tuple[dict[str, Array], Array]:
+        """Parameters from coordinates `(n,)`, and log |d parameters / d z|; `scale` as `scale_of` found it."""
         raise NotImplementedError
 
-    def unconstrain(self, parameters: Mapping[str, Any]) -> Array:
+    def unconstrain(self, parameters: Mapping[str, Any], scale: Array | None = None) -> Array:
         """Coordinates `(n,)` from parameters; a value on an edge is first moved inside."""
+        raise NotImplementedError
+
+    def scale_of(self, parameters: Mapping[str, Any], error: Mapping[str, Any]) -> Array:
+        """What adapts the coordinates to one object, from a fit's parameters and standard errors (NaN: unknown)."""
         raise NotImplementedError
 
 
@@ -189,7 +193,7 @@ def project(prior: Prior, parameters: Mapping[str, Array]) -> dict[str, Array]:
 
 
 Softness = Mapping[str, Array]
-"""How far from its bounds a parameter begins to be bent, in its own unit and shape, by name."""
+"""How far from its bounds a parameter begins to be bent, in its own unit and shape, by name; the scale of a `Joint`."""
 
 
 def constrain(
@@ -210,7 +214,7 @@ def unconstrain(
 
     A value on the edge of the support is first moved inside by 1e-5 of its range, since the edge lies at infinity.
     """
-    out = {joint.name: joint.unconstrain(parameters) for joint in joints}
+    out = {joint.name: joint.unconstrain(parameters, (softness or {}).get(joint.name)) for joint in joints}
     for name, distribution in _alone(prior, joints).items():
         value = jnp.asarray(parameters[name])
         lower, upper = bounds(distribution)
@@ -254,7 +258,7 @@ def _constrain(
     total = jnp.zeros(())
     out: dict[str, Array] = {}
     for joint in joints:
-        values, jacobian = joint.constrain(z[joint.name])
+        values, jacobian = joint.constrain(z[joint.name], (softness or {}).get(joint.name))
         out |= values
         total = total + jacobian
     for name, distribution in _alone(prior, joints).items():

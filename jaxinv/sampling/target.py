@@ -31,7 +31,7 @@ class Target(eqx.Module):
         problem: forward model, noise and prior.
         observed: the object's data, an array or an `Observation`.
         known: parameters known for the object.
-        softness: how far from its bounds each parameter begins to be bent.
+        softness: how far from its bounds each parameter begins to be bent, and the scale of each joint.
         centre: `(n,)`, the mode in unconstrained coordinates.
         factor: `(n, n)`, L.
     """
@@ -68,6 +68,7 @@ def locate(
     `error` holds the standard errors of `near`, NaN where there are none.
     """
     softness = {name: _softness(problem.prior[name], error[name]) for name in problem.names}
+    softness |= {joint.name: joint.scale_of({**known, **near}, error) for joint in problem.joints}
     z = ravel_pytree(problem.unconstrain(near, softness))[0]
     floor = _floor(problem, softness, z).astype(z.dtype)
 

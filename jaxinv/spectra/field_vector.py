@@ -6,8 +6,8 @@ posterior is then a thin curved sheet, in which a sampler has to turn often on a
 coordinate grows with B_los, and two are a plane whose polar angle is twice the azimuth and whose radius grows with
 B_t^2.
 
-Close to B = 0 and to B_t = 0 the radii follow the square root instead. There the volume element is d B d inclination
-d azimuth without any singular factor, so a flat prior is flat in these coordinates too.
+Close to B = 0 and to B_t = 0, nearer than what noise hides, the radii follow the square root instead. There the volume
+element is d B d inclination d azimuth without any singular factor, so a flat prior is flat in these coordinates too.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from jaxinv import priors
 LONGITUDINAL = 2.0
 """Field [G] along the line of sight below which the coordinate follows the square root: what noise of 1e-3 hides."""
 TRANSVERSE = 40.0
-"""The same across the line of sight [G]. Both change the sampler's effort, never its result."""
+"""The same across the line of sight [G], where no fit tells what noise hides. Both change the sampler's effort, never
+its result."""
 _TINY = 1e-24
 
 
 class FieldVector(priors.Joint):
     """Three coordinates of field strength, inclination and azimuth.
 
-    With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T =
-    TRANSVERSE and q^2 = X^2 + L X, they are q cos(inclination) / L, s cos(2 azimuth) and s sin(2 azimuth), where s is
+    With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T the
+    scale and q^2 = X^2 + L X, they are q cos(inclination) / L, s cos(2 azimuth) and s sin(2 azimuth), where s is
     the solution of q sin(inclination) = T s^2 / (1 + s^6)^(1/4).
 
     Attributes:
@@ -70,11 +71,20 @@ class FieldVector(priors.Joint):
     def names(self) -> tuple[str, ...]:
         return ("field_strength", "inclination", "azimuth")
 
-    def constrain(self, z: Array) -> tuple[dict[str, Array], Array]:
+    def scale_of(self, parameters: Mapping[str, Any], error: Mapping[str, Any]) -> Array:
+        """T, the transverse field that noise hides: T^2 is the error of B_t^2, its two parts as if independent."""
+        field, inclination = (jnp.asarray(parameters[name]) for name in self.names[:2])
+        by_field = 2 * field * jnp.sin(inclination) ** 2 * error["field_strength"]
+        by_inclination = field**2 * jnp.sin(2 * inclination) * error["inclination"]
+        size = jnp.sqrt(jnp.hypot(by_field, by_inclination))
+        return jnp.where(jnp.isfinite(size), jnp.clip(size, 10.0, 500.0), TRANSVERSE).astype(field.dtype)
+
+    def constrain(self, z: Array, scale: Array | None = None) -> tuple[dict[str, Array], Array]:
+        transverse = jnp.asarray(TRANSVERSE if scale is None else scale, z.dtype)
         s2 = z[1] ** 2 + z[2] ** 2
         s6 = s2**3
         along = LONGITUDINAL * z[0]
-        across = TRANSVERSE * s2 * (1 + s6) ** -0.25
+        across = transverse * s2 * (1 + s6) ** -0.25
         radius = along**2 + across**2
         field = 2 * radius / (LONGITUDINAL + jnp.sqrt(LONGITUDINAL**2 + 4 * radius))
         # At the origin the angles have no value and no derivative: 0 does no harm.
@@ -82,7 +92,7 @@ class FieldVector(priors.Joint):
         inclination = jnp.arctan2(across, jnp.where(radius > _TINY, along, 1))
         # d z_0 d across = (X + L / 2) d X d inclination / L;  d z_1 d z_2 = 2 s d s d azimuth
         jacobian = (
-            math.log(LONGITUDINAL * TRANSVERSE / 2)
+            jnp.log(LONGITUDINAL * transverse / 2)
             + jnp.log(2 + s6 / 2)
             - 1.25 * jnp.log1p(s6)
             - jnp.log(field + LONGITUDINAL / 2)
@@ -92,14 +102,15 @@ class FieldVector(priors.Joint):
             field, jacobian = self.maximum * t, jacobian + jnp.log1p(-(jnp.minimum(t, 1 - 1e-6) ** 2))
         return {"field_strength": field, "inclination": inclination, "azimuth": azimuth}, jacobian
 
-    def unconstrain(self, parameters: Mapping[str, Any]) -> Array:
+    def unconstrain(self, parameters: Mapping[str, Any], scale: Array | None = None) -> Array:
+        transverse = TRANSVERSE if scale is None else scale
         field = jnp.maximum(jnp.asarray(parameters["field_strength"]), 0.05)
         if math.isfinite(self.maximum):
             field = self.maximum * jnp.arctanh(jnp.minimum(field / self.maximum, 1 - 1e-4))
         inclination = jnp.clip(jnp.asarray(parameters["inclination"]), 1e-3, math.pi - 1e-3)
         radius = jnp.sqrt(field**2 + LONGITUDINAL * field)
         # s from across / T = s^2 / (1 + s^6)^(1/4): Newton's method in logarithms, from the larger asymptote.
-        height = jnp.log(radius * jnp.sin(inclination) / TRANSVERSE)
+        height = jnp.log(radius * jnp.sin(inclination) / transverse)
         log_s = jnp.maximum(height / 2, 2 * height)
 
         def newton(_: Any, log_s: Array) -> Array:

@@ -22,7 +22,7 @@ def problem(**changes) -> Problem:
 
 def simulated(which: Problem, truth: dict[str, np.ndarray]) -> np.ndarray:
     clean = np.asarray(jax.vmap(which.predict)(truth))
-    return clean + 1e-3 * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
+    return clean + float(which.noise.sigma) * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
 
 
 @pytest.mark.slow
@@ -84,3 +84,17 @@ def test_strong_fields_are_normal_and_weak_ones_are_not() -> None:
     relative = along.std((1, 2)) / np.abs(along.mean((1, 2)))
     alone = found.standard_deviation()["field_strength"] / found.median()["field_strength"]
     assert np.all(relative[2:] < 0.5 * alone[2:])
+
+
+@pytest.mark.slow
+def test_vertical_fields_of_an_umbra_converge() -> None:
+    # The transverse field is less than its error: a disc of directions, with the mode anywhere in it.
+    which = Problem(problem().forward, Gaussian(5e-3), problem(**LINES, source_constant=0.3, source_slope=0.7).prior)
+    inclination = np.radians(np.repeat([0.0, 1.0, 2.0, 4.0], 4))
+    truth = {"field_strength": 2800.0, "inclination": inclination, "azimuth": 1.0, "velocity": 0.3}
+    truth = {name: np.broadcast_to(np.float32(x), 16) for name, x in truth.items()}
+    method = HMC(n_draws=500, max_doublings=1)
+    found = draw(which, simulated(which, truth), key=jax.random.key(1), method=method)
+    assert np.all(found.status == 0)
+    assert np.mean(found.quantile(0.025)["inclination"] < inclination + 1e-3) > 0.9
+    assert np.all(found.quantile(0.975)["inclination"] > inclination)

@@ -15,31 +15,49 @@ VECTOR = FieldVector(5000.0)
 coordinate = st.floats(-60, 60).filter(lambda x: abs(x) > 1e-3)
 
 
+scale = st.sampled_from([None, 10.0, 140.0, 500.0])
+
+
 @settings(max_examples=200, deadline=None)
-@given(coordinate, coordinate, coordinate)
-def test_there_and_back(a: float, b: float, c: float) -> None:
+@given(coordinate, coordinate, coordinate, scale)
+def test_there_and_back(a: float, b: float, c: float, scale: float | None) -> None:
     with jax.enable_x64(True):
         z = jnp.array([a, b, c])
-        parameters, _ = VECTOR.constrain(z)
+        parameters, _ = VECTOR.constrain(z, scale)
         assert 0 < parameters["field_strength"] < 5000
         assert 0 <= parameters["inclination"] <= np.pi
         assert 0 <= parameters["azimuth"] < np.pi
         if 0.06 < parameters["field_strength"] < 4990 and 2e-3 < parameters["inclination"] < 3.139:
-            np.testing.assert_allclose(VECTOR.unconstrain(parameters), z, rtol=1e-6, atol=1e-8)
+            np.testing.assert_allclose(VECTOR.unconstrain(parameters, scale), z, rtol=1e-6, atol=1e-8)
 
 
 @settings(max_examples=100, deadline=None)
-@given(coordinate, coordinate, coordinate)
-def test_the_jacobian(a: float, b: float, c: float) -> None:
+@given(coordinate, coordinate, coordinate, scale)
+def test_the_jacobian(a: float, b: float, c: float, scale: float | None) -> None:
     with jax.enable_x64(True):
         z = jnp.array([a, b, c])
 
         def stacked(z: jax.Array) -> jax.Array:
-            parameters, _ = VECTOR.constrain(z)
+            parameters, _ = VECTOR.constrain(z, scale)
             return jnp.stack([parameters[name] for name in VECTOR.names])
 
         expected = np.linalg.slogdet(np.asarray(jax.jacfwd(stacked)(z)))[1]
-        assert float(VECTOR.constrain(z)[1]) == pytest.approx(expected, abs=1e-6)
+        assert float(VECTOR.constrain(z, scale)[1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_scale_is_the_transverse_field_that_noise_hides() -> None:
+    found = {"field_strength": jnp.array(2800.0), "inclination": jnp.radians(3.0)}
+    # B_t = 146.5 G and its error 58.6 G: that of B_t^2 is 2 * 146.5 * 58.6 G^2, 131 G squared.
+    size = VECTOR.scale_of(found, {"field_strength": jnp.array(5.0), "inclination": jnp.radians(1.2)})
+    assert size == pytest.approx(131, rel=0.01)
+    # Across the line of sight the field's own error counts: B^2 = (800 +- 4 G)^2 has an error of (80 G)^2.
+    across = {"field_strength": jnp.array(800.0), "inclination": jnp.array(np.pi / 2)}
+    size = VECTOR.scale_of(across, {"field_strength": jnp.array(4.0), "inclination": jnp.radians(1.2)})
+    assert size == pytest.approx(80, rel=0.01)
+    # At a mode without a transverse field the inclination's error is without meaning; the scale is finite.
+    for inclination, error in ((0.0, np.inf), (0.0, 1e6), (1.0, np.nan)):
+        place = {"field_strength": jnp.array(2800.0), "inclination": jnp.array(inclination)}
+        assert 10 <= VECTOR.scale_of(place, {"field_strength": jnp.array(3.0), "inclination": jnp.array(error)}) <= 500
 
 
 def test_signs(float64: None) -> None:
