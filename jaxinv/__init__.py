@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from jaxinv import plot as plot
     from jaxinv import priors as priors
     from jaxinv import spectra as spectra
+    from jaxinv.amortization import NormalizingFlow as NormalizingFlow
+    from jaxinv.amortization import PointEstimate as PointEstimate
+    from jaxinv.amortization import amortize as amortize
+    from jaxinv.emulation import Emulator as Emulator
+    from jaxinv.emulation import Surrogate as Surrogate
+    from jaxinv.emulation import emulate as emulate
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
     from jaxinv.optimize import LevenbergMarquardt as LevenbergMarquardt
+    from jaxinv.optimize import assure as assure
     from jaxinv.optimize import fit as fit
     from jaxinv.pipelines import invert as invert
     from jaxinv.priors import Tied as Tied
@@ -33,8 +40,23 @@ if TYPE_CHECKING:
     from jaxinv.solution import Solution as Solution
     from jaxinv.solution import SolutionMap as SolutionMap
     from jaxinv.solution import Status as Status
+    from jaxinv.training import Conditions as Conditions
+    from jaxinv.training import Training as Training
+    from jaxinv.unrolling import LearnedLM as LearnedLM
+    from jaxinv.unrolling import unroll as unroll
 
 _NAMES = {
+    "Conditions": "training",
+    "Emulator": "emulation.emulator",
+    "LearnedLM": "unrolling.settings",
+    "NormalizingFlow": "amortization.settings",
+    "PointEstimate": "amortization.settings",
+    "Surrogate": "emulation.surrogate",
+    "Training": "training",
+    "amortize": "amortization",
+    "assure": "optimize",
+    "emulate": "emulation",
+    "unroll": "unrolling",
     "HMC": "sampling",
     "Importance": "sampling",
     "Laplace": "sampling",

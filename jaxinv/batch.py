@@ -9,9 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from jaxinv import priors
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 
@@ -73,7 +71,7 @@ def _prepare(
     # Native byte order (FITS is big-endian), and float64 only where JAX has it switched on.
     kept = values.dtype.kind == "f" and values.dtype.itemsize == 4
     values = values.astype(np.float32 if kept else jnp.result_type(float), copy=False)
-    shape = _prediction_shape(problem, fixed or {})
+    shape = problem.given(fixed or {}).prediction_shape(fixed or {})
     if values.ndim < len(shape) or values.shape[values.ndim - len(shape) :] != shape:
         raise ValueError(
             f"the data have the shape {values.shape}; the forward model predicts {shape} for one object, so the data "
@@ -92,17 +90,6 @@ def _prepare(
         sigma = np.broadcast_to(_broadcast("sigma", sigma, values.shape)[(0,) * len(batch)], shape)
         return eqx.tree_at(lambda p: p.noise.sigma, problem, np.array(sigma)), values, None, batch
     return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
-
-
-def _prediction_shape(problem: Problem, fixed: Mapping[str, Any]) -> tuple[int, ...]:
-    problem = problem.given(fixed)
-
-    def predict() -> Array:
-        free = {name: priors.centre(problem.prior[name]) for name in problem.names}
-        shapes = problem.forward.shapes
-        return problem.predict(free | {name: jnp.ones(shapes.get(name, ())) for name in fixed})
-
-    return jax.eval_shape(predict).shape
 
 
 def _broadcast(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,24 @@ class Forward(eqx.Module):
         """Coordinates in which a sampler had better move some parameters, where the prior's supports allow."""
         del prior
         return ()
+
+    def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
+        """`(core, stages)`, together the same as the model; the core is all that an emulator has to learn."""
+        return self, ()
+
+    def check(self, prior: Prior) -> None:
+        """Whether a problem with this prior can be stated.
+
+        Raises:
+            ValueError: it names what is no parameter of the model.
+        """
+        for name in prior:
+            if name not in self.units:
+                nearest = difflib.get_close_matches(name, self.units, 1, 0)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ValueError(
+                    f"the forward model has no parameter {name!r}{hint} (it reads {', '.join(self.units)})"
+                )
 
     def __rshift__(self, stage: Stage) -> Sequential:
         """`atmosphere >> instrument`: what the instrument makes of the atmosphere's light."""
@@ -131,6 +150,16 @@ class Sequential(Forward):
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """The first model's symmetry, which no stage breaks."""
         return self.first.canonical(parameters)
+
+    def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
+        """The first model's core, then its stages and these."""
+        core, stages = self.first.factors()
+        return core, (*stages, *self.stages)
+
+    def check(self, prior: Prior) -> None:
+        """The first model's check, of what it reads, too."""
+        super().check(prior)
+        self.first.check({name: entry for name, entry in prior.items() if name in self.first.units})
 
     def joints(self, prior: Prior) -> tuple[Joint, ...]:
         """The first model's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,12 +43,7 @@ class Problem(eqx.Module):
         self.forward = forward
         self.noise = noise
         self.prior = dict(prior)
-        known = forward.units
-        for name in self.prior:
-            if name not in known:
-                nearest = difflib.get_close_matches(name, known, 1, 0)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-                raise ValueError(f"the forward model has no parameter {name!r}{hint} (it reads {', '.join(known)})")
+        forward.check(self.prior)
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
@@ -75,6 +69,28 @@ class Problem(eqx.Module):
         """All parameters of the forward model: the ones given, the prior's fixed ones, then the tied ones."""
         values = {**priors.fixed(self.prior), **parameters}
         return values | {name: tie(values) for name, tie in priors.tied(self.prior).items()}
+
+    def prediction_shape(self, known: Iterable[str] = ()) -> tuple[int, ...]:
+        """The shape of one object's data; nothing is computed. `known` names parameters that the prior lacks."""
+        known = tuple(known)
+        try:
+            key = (_signature(self), known)
+            if key in _SHAPES:
+                return _SHAPES[key]
+        except (TypeError, ValueError):  # something in it has no hash
+            key = None
+        shapes = self.forward.shapes
+
+        def predict() -> Array:
+            given = {name: jnp.ones(shapes.get(name, ())) for name in known}
+            return self.predict({name: priors.centre(self.prior[name]) for name in self.names} | given)
+
+        shape = jax.eval_shape(predict).shape
+        if key is not None:
+            if len(_SHAPES) == _MOST_SHAPES:
+                _SHAPES.clear()
+            _SHAPES[key] = shape
+        return shape
 
     def predict(self, parameters: Parameters) -> Array:
         """The noiseless data."""
@@ -191,3 +207,14 @@ class Problem(eqx.Module):
         if data is not None:
             numpyro.factor("likelihood", self.noise.log_density(self.forward(values), data))
         return values
+
+
+_SHAPES: dict[Any, tuple[int, ...]] = {}
+"""Prediction shapes of problems seen: tracing a forward model takes as long as fitting hundreds of objects."""
+_MOST_SHAPES = 64
+
+
+def _signature(problem: Problem) -> Any:
+    """What the shape of a prediction can depend on: everything but the values of arrays."""
+    leaves, structure = jax.tree.flatten(problem)
+    return structure, tuple((x.shape, x.dtype) if hasattr(x, "dtype") else (type(x), x) for x in leaves)

@@ -34,6 +34,23 @@ _MESSAGES = {
 }
 
 
+class Route(enum.IntEnum):
+    """How the answer of an object came about."""
+
+    QUICK = 0
+    REFINED = 1
+    REFITTED = 2
+
+    @property
+    def message(self) -> str:
+        """The route as a sentence."""
+        return {
+            Route.QUICK: "the quick answer passed the check",
+            Route.REFINED: "a few steps of Levenberg-Marquardt from the quick answer passed it",
+            Route.REFITTED: "fitted anew by Levenberg-Marquardt from the usual starts",
+        }[self]
+
+
 @dataclasses.dataclass(frozen=True)
 class Solution:
     """The answer of an optimizer for one object or a batch; all arrays are NumPy arrays with the batch axes in front.
@@ -80,12 +97,14 @@ class SolutionMap:
         header: FITS cards of the two spatial axes and the observation's origin (see `StokesCube.header`).
         provenance: what made the result: `version`, `command`, `config`, `input`, `input_sha256`, and what was
             measured on the way (`sigma`, `wavelength_shift`, ...), all as short strings.
+        route: values of `Route`, `(ny, nx)`, where the answers are a network's that were checked.
     """
 
     solution: Solution
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    route: np.ndarray | None = None
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-# Before JAX starts: two devices, so that every test of a batch also tests its spreading.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+# Before JAX starts: two devices, so that every test of a batch also tests its spreading; and programs that are compiled
+# quicker than well, since most of them run once (JAX 0.12 refuses the last flag).
+FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=1"
+if version("jaxlib").split(".")[:2] < ["0", "12"]:
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import jax
+import jax  # noqa: E402
+
+gc.set_threshold(
+    100_000, 50, 100
+)  # tracing makes very many objects that stay: looking through them again takes a tenth
 
 ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    cache = config.cache
-    if cache is not None:  # compiled programs outlive a run of the tests
-        jax.config.update("jax_compilation_cache_dir", str(cache.mkdir("jax")))
+    cache = getattr(config, "cache", None)
+    if cache is not None:  # compiled programs outlive a run of the tests, and are shared with the processes it starts
+        folder = str(cache.mkdir("jax"))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

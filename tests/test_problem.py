@@ -1,5 +1,6 @@
 """A problem's parts in concert: derivatives, densities, simulation and the NumPyro model."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +29,25 @@ def test_names_are_checked_and_the_nearest_one_is_named() -> None:
         Problem(Line(), Gaussian(1.0), PRIOR).given(["other"])
     with pytest.raises(KeyError, match="intercept"):
         Problem(Line(), Gaussian(1.0), {"slope": dist.Normal(0, 1)}).predict({"slope": 1.0})
+
+
+def test_the_shape_of_a_prediction_is_remembered_for_equal_problems_only() -> None:
+    prior = {"coefficients": dist.Normal(0, 1).expand([3]), "scale": 1.0}
+
+    class Hashless(Polynomial):
+        samples: object = eqx.field(static=True, default=None)
+
+        def __call__(self, parameters):
+            return super().__call__(parameters)[: len(self.samples)]
+
+    assert Problem(Polynomial(), Gaussian(1.0), prior).prediction_shape() == X.shape
+    assert Problem(Polynomial(), Gaussian(1.0), prior).prediction_shape() == X.shape
+    for n in (3, 4):
+        assert Problem(Hashless(samples=[0] * n), Gaussian(1.0), prior).prediction_shape() == (n,)
+    known = Problem(Line(), Gaussian(1.0), PRIOR).given(["slope"])
+    assert known.prediction_shape(["slope"]) == X.shape
+    with pytest.raises(KeyError, match="slope"):
+        known.prediction_shape()
 
 
 def test_names_keep_the_models_order_through_jit() -> None:

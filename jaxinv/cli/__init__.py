@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxinv import __version__
-from jaxinv.cli import calibrate, demo, invert, lines, sample, synthesize
+from jaxinv.cli import calibrate, demo, invert, lines, sample, synthesize, train
 
-_COMMANDS = (invert, sample, calibrate, synthesize, lines, demo)
+_COMMANDS = (invert, sample, calibrate, train, synthesize, lines, demo)
 
 _DESCRIPTION = """\
 Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic
@@ -22,6 +22,7 @@ field and velocity with error bars.
   jaxinv demo                               see it work on a simulated sunspot
   jaxinv invert cube.fits -o maps.fits      invert your own observation
   jaxinv sample cube.fits -o post.fits      posteriors of the same
+  jaxinv train config.yaml -o network       a network that answers for your instrument
   jaxinv lines                              the spectral lines it knows
 """
 

@@ -35,6 +35,7 @@ GROUPS = {
     "noise": ("sigma", "weights", "model_error"),
     "instrument": ("psf_fwhm", "psf_file", "cavity_map", "stray_light", "macroturbulence"),
     "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
+    "method": ("method", "network"),
     "solver": ("starts", "max_iterations", "chunk_size", "seed"),
 }
 
@@ -46,6 +47,7 @@ class InvertOptions(InvertConfig):
     axes: str | None = option(None, "roles of the axes where the header lacks them, e.g. 'y x stokes wavelength'")
     psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
     cavity_map: str | None = option(None, "FITS map of the spectrum's shift towards the red [angstrom]")
+    network: str | None = option(None, "folder that `jaxinv train` wrote; default: the shipped one for Hinode/SP")
 
     @property
     def pipeline(self) -> InvertConfig:
@@ -101,11 +103,17 @@ def invert_cube(
     import numpy as np
 
     from jaxinv import io, plot
-    from jaxinv.pipelines import invert, prepare
+    from jaxinv.pipelines import invert, load_network, prepare
+    from jaxinv.solution import Route
 
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
     config = options.pipeline
+    network = None
+    if config.method != "lm":
+        network = load_network(config.method, options.network)
+    elif options.network is not None:
+        raise ValueError("the option 'network' goes with the method learned or amortized; found lm")
     ready = prepare(cube, config, psf=psf)
     ny, nx = ready.cube.map_shape
     describe(ready, cube, say)
@@ -119,7 +127,9 @@ def invert_cube(
         say(f"resuming    {len(chunks)} chunks are done already")
     begin = time.perf_counter()
     try:
-        maps = invert(cube, config, psf=psf, wavelength_offset=offset, chunks=chunks, progress=say is print)
+        maps = invert(
+            cube, config, psf=psf, wavelength_offset=offset, network=network, chunks=chunks, progress=say is print
+        )
     except KeyboardInterrupt:
         kept = f": {len(chunks)} chunks are kept in {partial}; the same command goes on from there"
         raise KeyboardInterrupt(kept) from None
@@ -134,6 +144,9 @@ def invert_cube(
     chunks.discard()
     count = {name.replace("_", " "): n for name, n in maps.solution.count().items() if n}
     say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
+    if maps.route is not None:
+        ways = {route.name.lower(): int(np.sum(maps.route == route)) for route in Route}
+        say(f"route       {', '.join(f'{n} {name}' for name, n in ways.items())}")
     usable = maps.chi2[np.isfinite(maps.chi2)]
     say(f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)")
     say(f"time        {seconds:.1f} s, {1e3 * seconds / max(ny * nx, 1):.2f} ms per pixel, compilation included")
@@ -169,6 +182,9 @@ def fingerprint_of(options: Any, digest: str) -> dict[str, str]:
     from jaxinv import __version__
 
     files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
+    network = getattr(options, "network", None)
+    if network is not None:
+        files.append(str(Path(network) / "card.json"))
     return {
         "input": digest,
         "options": repr(dataclasses.replace(options, psf_file=None, cavity_map=None)),

@@ -121,6 +121,10 @@ def _from_flag(hint: Any, given: Any) -> Any:
         bad = next((word for word, (_, equals, _) in zip(given, pairs, strict=True) if not equals), None)
         if bad is not None:
             raise OptionError(f"expected name=value; found {bad!r}")
+        if typing.get_args(hint)[1] is Any:
+            import yaml
+
+            return {name: yaml.safe_load(value) for name, _, value in pairs}
         return {name: value.split(":") if ":" in value else value for name, _, value in pairs}
     if "tuple[tuple" in str(hint):
         return [word.split(":") for word in given]
@@ -129,6 +133,8 @@ def _from_flag(hint: Any, given: Any) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value`, from YAML or a flag, as the type that the dataclass states."""
+    if hint is Any:
+        return value
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType or origin is typing.Union:
         return None if value is None else _convert(next(kind for kind in inner if kind is not type(None)), value, where)

@@ -28,7 +28,7 @@ the draws, as Zarr. An interrupted run is resumed by the same command.
 """
 
 GROUPS = {
-    **INVERT_GROUPS,
+    **{heading: names for heading, names in INVERT_GROUPS.items() if heading != "method"},
     "sampler": ("method", "chains", "warmup", "draws", "target_accept", "max_doublings", "thin", "memory"),
 }
 

@@ -49,11 +49,11 @@ class Images:
         self._hdus.append(hdu)
         return hdu.header
 
-    def add_status(self, values: np.ndarray, codes: Any) -> None:
-        """The image `STATUS`, with what each code of the enumeration means in its header."""
-        header = self.add("STATUS", values.astype(np.int16))
+    def add_codes(self, name: str, values: np.ndarray, codes: Any) -> None:
+        """An image such as `STATUS`, with what each code of the enumeration means in its header."""
+        header = self.add(name, values.astype(np.int16))
         for code in codes:
-            header[f"STATUS{int(code)}"] = f"{code.name}: {code.message}"[:_CARD]
+            header[f"{name}{int(code)}"] = f"{code.name}: {code.message}"[:_CARD]
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool) -> None:
         """Append the provenance and write the file, whole or not at all.

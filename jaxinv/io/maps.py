@@ -9,15 +9,16 @@ import numpy as np
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
 from jaxinv.io.images import Images, kept_cards, read_image, read_provenance
-from jaxinv.solution import Solution, SolutionMap, Status
+from jaxinv.solution import Route, Solution, SolutionMap, Status
 
 
 def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bool = False) -> None:
     """Write a solution.
 
     Extensions: one image for each parameter (`EXTNAME` its name in capitals, `BUNIT`, the input's world coordinates);
-    its standard error (`..._ERR`); `CHI2`, `STATUS` (its codes stand in the header), `ITERATIONS`, `STARTS`;
-    `COVARIANCE`, `(n, n, ny, nx)` with the labels in the header; the table `PROVENANCE`.
+    its standard error (`..._ERR`); `CHI2`; `STATUS` and, of a network's answers, `ROUTE` (their codes stand in the
+    headers); `ITERATIONS`, `STARTS`; `COVARIANCE`, `(n, n, ny, nx)` with the labels in the header; the table
+    `PROVENANCE`.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
@@ -32,7 +33,9 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
     images.add(
         "CHI2", solution.chi2, comment="sum of squared whitened residuals divided by the number of valid samples"
     )
-    images.add_status(solution.status, Status)
+    images.add_codes("STATUS", solution.status, Status)
+    if maps.route is not None:
+        images.add_codes("ROUTE", maps.route, Route)
     images.add("ITERATIONS", solution.iterations.astype(np.int32), comment="model evaluations over all starts")
     images.add("STARTS", solution.starts.astype(np.int16), comment="starting points used")
     header = images.add("COVARIANCE", solution.covariance, comment="in the units of the parameters PAR1, PAR2, ...")
@@ -73,4 +76,4 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
         starts=images["STARTS"],
         status=images["STATUS"],
     )
-    return SolutionMap(solution, units=units, header=header, provenance=provenance)
+    return SolutionMap(solution, units=units, header=header, provenance=provenance, route=images.get("ROUTE"))

@@ -43,7 +43,7 @@ def write_posteriors(path: str | os.PathLike[str], maps: PosteriorMap, *, overwr
                 images.add(name.upper() + ending, values[name], unit, comment)
     for name, values in maps.scalars.items():
         images.add(name.upper(), values)
-    images.add_status(maps.status, PosteriorStatus)
+    images.add_codes("STATUS", maps.status, PosteriorStatus)
     images.write(path, overwrite=overwrite)
 
 

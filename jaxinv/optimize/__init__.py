@@ -1,4 +1,6 @@
 """Classical inversion: the best parameters and their covariance."""
 
+from jaxinv.optimize.assure import Assured as Assured
+from jaxinv.optimize.assure import assure as assure
 from jaxinv.optimize.fit import fit as fit
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

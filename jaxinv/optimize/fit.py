@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxinv import batch, priors
+from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
 from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, scales, solve
 from jaxinv.problem import Problem
@@ -54,38 +54,19 @@ def fit(
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
             not a parameter, or the data carry a unit.
     """
-    settings = settings or LevenbergMarquardt()
+    # Numbers as arrays, so that another tolerance is not another program.
+    settings = jax.tree.map(np.float32, settings or LevenbergMarquardt())
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
     indices = first_index + np.arange(rows.n, dtype=np.uint32)
-    arrays = _solve_on_devices(settings, rows.problem, (rows.observed, rows.known, first, indices), seed)
-    return _solution(rows.problem, rows.known, arrays, rows.shape)
+    inputs = (rows.observed, rows.known, first, indices)
+    arrays = over_devices(_fit_batch, (settings, rows.problem, seed), inputs)
+    return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
 
-def _solve_on_devices(settings: LevenbergMarquardt, problem: Problem, inputs: Any, seed: int) -> dict[str, Any]:
-    """Spread the objects over all devices; each works through its own queue."""
-    n = len(inputs[-1])
-    n_devices = min(len(jax.devices()), n)
-    size = -(-n // n_devices)
-    padded = jax.tree.map(lambda x: batch.pad(x, size * n_devices), inputs)
-    if n_devices == 1:
-        arrays = _fit_batch(settings, problem, padded, seed)
-    else:
-        mesh = jax.make_mesh((n_devices,), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
-        arrays = _fit_sharded(settings, problem, padded, seed, mesh)
-    return jax.tree.map(lambda x: np.asarray(x)[:n], arrays)
-
-
-@eqx.filter_jit
-def _fit_sharded(settings: LevenbergMarquardt, problem: Problem, inputs: Any, seed: int, mesh: Any) -> dict[str, Any]:
-    here = jax.sharding.PartitionSpec("objects")
-    run = lambda inputs: _fit_batch.__wrapped__(settings, problem, inputs, seed)  # noqa: E731
-    return jax.shard_map(run, mesh=mesh, in_specs=here, out_specs=here, check_vma=False)(inputs)
-
-
-@eqx.filter_jit
-def _fit_batch(settings: LevenbergMarquardt, problem: Problem, inputs: Any, seed: int) -> dict[str, Any]:
+def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
+    settings, problem, seed = common
     observed, known, first, indices = inputs
     layout = Layout.of(problem)
     key = jax.random.key(seed)
@@ -110,12 +91,12 @@ def _fit_batch(settings: LevenbergMarquardt, problem: Problem, inputs: Any, seed
 
     def finish(item: Any) -> dict[str, Any]:
         result, observed, known, n_valid = item
-        return _summary(problem, layout, result, observed, known, n_valid)
+        return summarize(problem, layout, result, observed, known, n_valid)
 
     return jax.lax.map(finish, (result, observed, known, n_valid), batch_size=_BATCH)
 
 
-def _summary(
+def summarize(
     problem: Problem, layout: Layout, result: Result, observed: Any, known: Any, n_valid: Array
 ) -> dict[str, Any]:
     """Parameters, covariance, misfit and status of one object."""
@@ -169,9 +150,10 @@ def _inverse(curvature: Array) -> Array:
     return jnp.where(jnp.all(diagonal > 0), inverse / (size[:, None] * size), jnp.nan)
 
 
-def _solution(
+def to_solution(
     problem: Problem, known: dict[str, np.ndarray], arrays: dict[str, Any], shape: tuple[int, ...]
 ) -> Solution:
+    """What `summarize` returned for every object of a batch, with the batch axes `shape`."""
     arrays = jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), arrays)
     order = [name for name in problem.forward.units if name in arrays["parameters"]]
     return Solution(

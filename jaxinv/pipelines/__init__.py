@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
     from jaxinv.pipelines.config import SampleConfig as SampleConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
+    from jaxinv.pipelines.config import TrainConfig as TrainConfig
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
     from jaxinv.pipelines.inversion import prepare as prepare
@@ -15,23 +16,28 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.posterior import method_of as method_of
     from jaxinv.pipelines.posterior import posterior_predictive as posterior_predictive
     from jaxinv.pipelines.posterior import sample_maps as sample_maps
+    from jaxinv.pipelines.quick import load_network as load_network
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
     from jaxinv.pipelines.synthesis import synthesize as synthesize
+    from jaxinv.pipelines.training import train_network as train_network
 
 _NAMES = {
     "InvertConfig": "config",
     "SampleConfig": "config",
     "SynthesizeConfig": "config",
+    "TrainConfig": "config",
     "calibrate_observation": "posterior",
     "fitted_profiles": "inversion",
     "invert": "inversion",
     "method_of": "posterior",
     "posterior_predictive": "posterior",
+    "load_network": "quick",
     "prepare": "inversion",
     "sample_maps": "posterior",
     "simulate_observation": "sunspot",
     "sunspot_parameters": "sunspot",
     "synthesize": "synthesis",
+    "train_network": "training",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

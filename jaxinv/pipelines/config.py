@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 
 def option(default: Any, text: str) -> Any:
@@ -20,6 +20,8 @@ def option(default: Any, text: str) -> Any:
 @dataclasses.dataclass(frozen=True)
 class InvertConfig:
     """Options of `invert`: which lines, which data, which noise, which instrument, how hard to try."""
+
+    methods: ClassVar[tuple[str, ...]] = ("lm", "learned", "amortized")
 
     lines: tuple[str, ...] = option((), "lines to invert, e.g. 'Fe I 6302.5'; default: all known ones that are covered")
     wavelength_range: tuple[float, ...] = option((), "first and last wavelength to use [angstrom]; default: all")
@@ -48,6 +50,7 @@ class InvertConfig:
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
     fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
     bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
+    method: str = option("lm", "lm, or a shipped or own network whose answers are checked: learned, amortized")
     starts: int = option(4, "starting points to try, at most, for each pixel")
     max_iterations: int = option(150, "iterations at most from each starting point")
     chunk_size: int = option(0, "pixels fitted and saved together; 0: chosen for the device")
@@ -65,6 +68,7 @@ class InvertConfig:
             (self.model_error >= 0, "model_error", "a number that is not negative"),
             (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
             (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
+            (self.method in self.methods, "method", f"one of {', '.join(self.methods)}"),
             (self.starts >= 1, "starts", "1 or more"),
             (self.max_iterations >= 1, "max_iterations", "1 or more"),
             (self.chunk_size >= 0, "chunk_size", "0 or more"),
@@ -78,14 +82,13 @@ class InvertConfig:
                 raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
 
 
-METHODS = ("hmc", "nuts", "laplace", "svi", "importance")
-
-
 @dataclasses.dataclass(frozen=True)
 class SampleConfig(InvertConfig):
     """Options of `sample`: those of the inversion that finds the modes, and how the posteriors are drawn from."""
 
-    method: str = option("hmc", f"one of {', '.join(METHODS)}; importance corrects laplace by weights")
+    methods: ClassVar[tuple[str, ...]] = ("hmc", "nuts", "laplace", "svi", "importance")
+
+    method: str = option("hmc", "hmc, nuts, laplace, svi or importance, which corrects laplace by weights")
     chains: int = option(4, "Markov chains for each pixel (nuts, hmc)")
     warmup: int = option(400, "steps of each chain in which the sampler adapts; not kept (nuts, hmc)")
     draws: int = option(1000, "draws of each chain; in all where the method has no chains: four times as many")
@@ -97,7 +100,6 @@ class SampleConfig(InvertConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check = [
-            (self.method in METHODS, "method", f"one of {', '.join(METHODS)}"),
             (self.chains >= 1, "chains", "1 or more"),
             (self.warmup >= 20, "warmup", "20 or more"),
             (self.draws >= 25, "draws", "25 or more"),
@@ -141,3 +143,66 @@ class SynthesizeConfig:
         for ok, name, expected in check:
             if not ok:
                 raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Options of `train`: which network, for which lines and wavelengths, noise and parameters, and how long."""
+
+    methods: ClassVar[tuple[str, ...]] = ("learned", "amortized", "posterior", "surrogate")
+
+    method: str = option("learned", f"what is trained: {', '.join(methods)}")
+    lines: tuple[str, ...] = option(("Fe I 6301.5", "Fe I 6302.5"), "lines, e.g. 'Fe I 6302.5'")
+    wavelength: tuple[float, ...] = option(
+        (6300.8733, 6303.265239, 112.0), "first, last [angstrom] and number of samples (default: Hinode/SP)"
+    )
+    sigma: tuple[float, ...] = option(
+        (5e-3, 1e-3, 1e-3, 1e-3), "nominal noise of I, Q, U, V (or one number) in units of the continuum"
+    )
+    noise_range: tuple[float, ...] = option((0.3, 3.0), "smallest and largest factor on sigma that is trained for")
+    wavelength_offset: float = option(
+        0.05, "spectra may be displaced on the wavelength grid by this much to either side [angstrom]; 0: not at all"
+    )
+    psf_fwhm: float | None = option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
+    mu: float = option(1.0, "cosine of the heliocentric angle")
+    macroturbulence: bool = option(False, "infer a macroturbulent velocity")
+    relative_strengths: tuple[float, ...] = option(
+        (), "opacity of each line relative to the first; default: ratio of gf"
+    )
+    effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
+    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
+    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
+    drawn: Mapping[str, tuple[float, float]] = option(
+        {}, "range that a parameter of the training spectra is drawn from evenly, where it is not all of its bounds"
+    )
+    drawn_log: Mapping[str, tuple[float, float]] = option({}, "the same, evenly in the parameter's logarithm")
+    network: Mapping[str, Any] = option({}, "settings of the network, e.g. width: 96 (see LearnedLM, PointEstimate)")
+    training: Mapping[str, Any] = option({}, "settings of the training, e.g. steps: 20000 (see Training)")
+    n_report: int = option(4096, "fresh simulated spectra that the report is made from")
+    seed: int = option(0, "of everything that is drawn")
+
+    def __post_init__(self) -> None:
+        n = self.wavelength[2] if len(self.wavelength) == 3 else 0
+        ranges = (*self.bounds.items(), *self.drawn.items(), *self.drawn_log.items())
+        check = [
+            (self.method in self.methods, "method", f"one of {', '.join(self.methods)}"),
+            (len(self.wavelength) == 3 and self.wavelength[0] < self.wavelength[1], "wavelength", "first last number"),
+            (n >= 2 and n == int(n), "wavelength", "a whole number of samples, 2 or more"),
+            (len(self.sigma) in (1, 4) and all(s > 0 for s in self.sigma), "sigma", "one number or four, above 0"),
+            (
+                len(self.noise_range) == 2 and 0 < self.noise_range[0] <= self.noise_range[1],
+                "noise_range",
+                "two numbers above 0, the lower first",
+            ),
+            (self.wavelength_offset >= 0, "wavelength_offset", "a number that is not negative [angstrom]"),
+            (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
+            (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
+            (all(low < high for _, (low, high) in ranges), "bounds or drawn", "the lower value first"),
+            (all(low > 0 for low, _ in self.drawn_log.values()), "drawn_log", "values above 0"),
+            (self.n_report >= 100, "n_report", "100 or more"),
+            (0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1"),
+        ]
+        for ok, name, expected in check:
+            if not ok:
+                found = getattr(self, name, "another order")
+                raise ValueError(f"the option {name!r} takes {expected}; found {found!r}")

@@ -94,10 +94,7 @@ def prepare(
     shift = _shift(calibration, lines, config)
     wavelength = cube.wavelength[used] + shift
     sigma = _sigma(calibration, config)
-    forward, extra = _forward(config, lines, wavelength, calibration, psf)
-    prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
-    prior |= {name: dist.Uniform(low, high) for name, (low, high) in config.bounds.items()}
-    prior |= dict(config.fixed)
+    forward, prior = stated(config, lines, wavelength, calibration.profile, psf)
     problem = Problem(forward, Gaussian(sigma[:, None]), prior)
     return Preparation(cube, problem, lines, used, shift, calibration, sigma)
 
@@ -108,6 +105,7 @@ def invert(
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
+    network: Any = None,
     chunks: Chunks | None = None,
     progress: bool = True,
 ) -> SolutionMap:
@@ -118,6 +116,7 @@ def invert(
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
+        network: from `load_network`, for the methods "learned" and "amortized"; the shipped one where `None`.
         chunks: keeps every finished chunk; chunks that it holds already are not fitted again.
         progress: show a bar with the rate and the time left.
 
@@ -125,7 +124,7 @@ def invert(
         Maps with the input's world coordinates; a pixel that fails is flagged in `status`.
 
     Raises:
-        ValueError, UnknownLineError: as `prepare`; before anything is compiled.
+        ValueError, UnknownLineError: as `prepare`; or the network was trained for another instrument.
     """
     config = config or InvertConfig()
     if wavelength_offset is not None:
@@ -135,6 +134,13 @@ def invert(
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(), n_pixels)
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    quick = None
+    if config.method != "lm":
+        # Here, since it imports Flax.
+        from jaxinv.pipelines.quick import QuickInversion, load_network
+
+        network = network or load_network(config.method)
+        quick = QuickInversion(network, ready, config, wavelength_offset, settings, psf)
     pieces = [(start, min(start + size, n_pixels)) for start in range(0, n_pixels, size)]
     missing = [index for index in range(len(pieces)) if index not in chunks]
     done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
@@ -143,16 +149,24 @@ def invert(
     ) as bar:
         for index in missing:
             start, stop = pieces[index]
-            fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-            chunks[index] = _arrays(fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
+            if quick is not None:
+                found = quick(start, stop, size)
+                whole = {**_arrays(found.solution), "route": found.route}
+                chunks[index] = {name: array[: stop - start] for name, array in whole.items()}
+            else:
+                fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
+                chunks[index] = _arrays(fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
             bar.update(stop - start)
-    solution = _joined(ready.problem, chunks, ready.cube.map_shape)
+    solution, route = _joined(ready.problem, chunks, ready.cube.map_shape)
+    if quick is not None and wavelength_offset is None:
+        solution.parameters.pop("wavelength_offset", None)  # the network's own
     units = ready.problem.forward.units
     return SolutionMap(
         solution,
         units={name: units[name] for name in solution.parameters},
         header=ready.cube.header,
         provenance=provenance(ready, config),
+        route=route,
     )
 
 
@@ -273,14 +287,22 @@ def _sigma(calibration: Calibration, config: InvertConfig) -> np.ndarray:
         return sigma / np.array(config.weights)
 
 
-def _forward(
+def stated(
     config: InvertConfig,
     lines: tuple[Line, ...],
     wavelength: np.ndarray,
-    calibration: Calibration,
-    psf: tuple[np.ndarray, np.ndarray] | None,
+    profile: np.ndarray | None = None,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Forward, dict[str, Any]]:
-    """The atmosphere, then what happens to its light, and the prior of what that adds."""
+    """The atmosphere and what happens to its light, and the prior that the options ask for.
+
+    Args:
+        config: the options.
+        lines: of the forward model.
+        wavelength: `(n_wavelength,)` [angstrom].
+        profile: of the stray light, if there is any.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+    """
     stage, grid, extra = None, wavelength, {}
     if psf is not None:
         stage = SpectralPSF.tabulated(wavelength, *psf)
@@ -301,9 +323,11 @@ def _forward(
     if stage is not None:
         forward = forward >> stage
     if config.stray_light:
-        forward = forward >> StrayLight(calibration.profile)
+        forward = forward >> StrayLight(profile)
         extra["filling_factor"] = dist.Uniform(0.0, 1.0)
-    return forward, extra
+    prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
+    prior |= {name: dist.Uniform(low, high) for name, (low, high) in config.bounds.items()}
+    return forward, prior | dict(config.fixed)
 
 
 def _chunk_size() -> int:
@@ -342,7 +366,7 @@ def _arrays(solution: Solution) -> dict[str, np.ndarray]:
     }
 
 
-def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> Solution:
+def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> tuple[Solution, np.ndarray | None]:
     arrays: dict[str, np.ndarray] = {}
     position = 0
     for index in range(len(chunks)):
@@ -357,7 +381,7 @@ def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> Sol
     def named(group: str) -> dict[str, np.ndarray]:
         return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
 
-    return Solution(
+    solution = Solution(
         parameters=named("parameters"),
         standard_error=named("standard_error"),
         covariance=arrays["covariance"],
@@ -367,6 +391,7 @@ def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> Sol
         starts=arrays["starts"],
         status=arrays["status"],
     )
+    return solution, arrays.get("route")
 
 
 def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:

@@ -19,6 +19,7 @@ from jaxinv.sampling.methods import Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 
 _LOCATED_TOGETHER = 64
+_OBJECTS = jax.sharding.PartitionSpec("objects")
 _PREDICTIONS = 64
 """Replicated data sets for each posterior predictive p-value."""
 _LAPACK = 200_000
@@ -31,20 +32,32 @@ def object_keys(key: Array, indices: Array) -> Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
 
 
-def _spread(function: Callable[..., Any], factorizations: int, *arguments: Any) -> Any:
-    """`function` of one object over the first axis of all arguments, on all devices.
+def _mesh_for(method: Method, inputs: Any) -> Any:
+    """All devices, if the objects can be spread over them; else none.
 
-    `factorizations` tells how much LAPACK has to do for one object: n^3, times the (n, n) matrices at one time.
+    Chains have a mass matrix each, in NumPyro's hands; an approximation may solve for each of its draws.
     """
-    mapped = jax.vmap(function)
     devices = jax.devices()
-    n = len(jax.tree.leaves(arguments)[0])
+    n, dimension = inputs[-1][1].shape
+    factorizations = dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape))
     wedged = devices[0].platform == "cpu" and n * factorizations > _LAPACK * len(devices)
     if len(devices) == 1 or n % len(devices) or wedged:
+        return None
+    return jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def _place(mesh: Any, tree: Any) -> Any:
+    """Arrays where a program wants them: from elsewhere, it would be compiled again."""
+    devices = jax.devices()[0] if mesh is None else jax.sharding.NamedSharding(mesh, _OBJECTS)
+    return jax.device_put(tree, devices)
+
+
+def _spread(function: Callable[..., Any], mesh: Any, *arguments: Any) -> Any:
+    """`function` of one object over the first axis of all arguments."""
+    mapped = jax.vmap(function)
+    if mesh is None:
         return mapped(*arguments)
-    mesh = jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
-    here = jax.sharding.PartitionSpec("objects")
-    return jax.shard_map(mapped, mesh=mesh, in_specs=here, out_specs=here, check_vma=False)(*arguments)
+    return jax.shard_map(mapped, mesh=mesh, in_specs=_OBJECTS, out_specs=_OBJECTS, check_vma=False)(*arguments)
 
 
 @eqx.filter_jit
@@ -65,37 +78,45 @@ def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: A
     return jax.lax.map(one, (observed, known, start, error), batch_size=_LOCATED_TOGETHER)
 
 
-@eqx.filter_jit
 def begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
     """States of all chains before their warm-up; `inputs` are the data, what is known, and what `locate_all` found."""
-    begin = lambda inputs, key: method.begin(_target(problem, inputs), key)  # noqa: E731
-    return _spread(begin, _factorizations(method, inputs), inputs, keys)
+    mesh = _mesh_for(method, inputs)
+    inputs, keys = _place(mesh, (inputs, keys))
+    return _begin(method, problem, inputs, keys, mesh)
+
+
+@eqx.filter_jit
+def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array, mesh: Any) -> Any:
+    return _spread(lambda inputs, key: method.begin(_target(problem, inputs), key), mesh, inputs, keys)
 
 
 def go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: int, thin: int) -> tuple[Any, Draws]:
     """`n_steps` more of all chains, every `thin`-th one kept."""
-    return _go_on(method, problem, inputs, states, jnp.asarray(n_steps), jnp.asarray(thin))
+    mesh = _mesh_for(method, inputs)
+    inputs, states = _place(mesh, (inputs, states))
+    return _go_on(method, problem, inputs, states, jnp.asarray(n_steps), jnp.asarray(thin), mesh)
 
 
 @eqx.filter_jit
-def _go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: Array, thin: Array) -> Any:
+def _go_on(
+    method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: Array, thin: Array, mesh: Any
+) -> tuple[Any, Draws]:
     def go_on(inputs: Any, states: Any) -> tuple[Any, Draws]:
         return method.go_on(_target(problem, inputs), states, n_steps, thin)
 
-    return _spread(go_on, _factorizations(method, inputs), inputs, states)
+    return _spread(go_on, mesh, inputs, states)
+
+
+def draw_all(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
+    """Draws of a method that is done in one go."""
+    mesh = _mesh_for(method, inputs)
+    inputs, keys = _place(mesh, (inputs, keys))
+    return _draw_all(method, problem, inputs, keys, mesh)
 
 
 @eqx.filter_jit
-def draw_all(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
-    """Draws of a method that is done in one go."""
-    one = lambda inputs, key: method.draw(_target(problem, inputs), key)  # noqa: E731
-    return _spread(one, _factorizations(method, inputs), inputs, keys)
-
-
-def _factorizations(method: Method, inputs: Any) -> int:
-    """Chains have a mass matrix each, in NumPyro's hands; an approximation may solve for each of its draws."""
-    dimension = inputs[-1][1].shape[-1]
-    return dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape))
+def _draw_all(method: Method, problem: Problem, inputs: Any, keys: Array, mesh: Any) -> Draws:
+    return _spread(lambda inputs, key: method.draw(_target(problem, inputs), key), mesh, inputs, keys)
 
 
 def _target(problem: Problem, inputs: Any) -> Target:
@@ -103,10 +124,14 @@ def _target(problem: Problem, inputs: Any) -> Target:
     return Target(problem, observed, known, *place)
 
 
-@eqx.filter_jit
 def judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
     """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value."""
+    inputs, x = _place(None, (inputs, x))
+    return _judge(problem, inputs, x)
 
+
+@eqx.filter_jit
+def _judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
     def one(item: Any) -> dict[str, Any]:
         inputs, x = item
         observed, known, _ = inputs

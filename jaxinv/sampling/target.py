@@ -89,8 +89,8 @@ def locate(
         columns = jax.vmap(pull, in_axes=-1, out_axes=-1)(chain)
         values, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
         convex = jnp.matmul(vectors * jnp.maximum(values, 0), vectors.T, precision="highest")
-        del residual
-        return jax.grad(objective)(z), jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
+        gradient = jnp.matmul(columns.T, residual, precision="highest") + jax.grad(prior)(z)
+        return gradient, jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
 
     def step(k: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         z, cost, damping, _ = state

@@ -23,9 +23,10 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameters, Stage
 from jaxinv.priors import Cyclic, Joint, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
+from jaxinv.spectra.factors import LinearSource, ReducedProfiles
 from jaxinv.spectra.field_vector import FieldVector
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
@@ -140,6 +141,10 @@ class MilneEddington(Forward):
         guess |= fit_linear_parameters(values, valid, unit)
         return {name: value[None] for name, value in guess.items()}
 
+    def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
+        """Profiles that depend smoothly on six parameters; then the field's direction and the source function."""
+        return ReducedProfiles(self), (LinearSource(self.mu),)
+
     def joints(self, prior: Prior) -> tuple[Joint, ...]:
         """The field vector in components, if all three of its parameters are inferred over their whole range."""
         return FieldVector.of(prior)
@@ -192,11 +197,25 @@ class MilneEddington(Forward):
         a = jnp.broadcast_to(p["damping"], v.shape)
         return _barrier((v, *voigt(v, a), a))
 
-    def _stokes(self, p: dict[str, Array]) -> Array:
+    def profiles(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Absorption and dispersion profiles of the pi, blue and red components of all lines, `(3, n_wavelength)` each.
+
+        Relative to the first line's strength; of field strength, velocity, Doppler width and damping alone.
+        """
+        own = {name: parameters[name] for name in _ATMOSPHERE if name in parameters}
+        defaults = dict.fromkeys(("inclination", "azimuth", "line_strength", "source_constant", "source_slope"), 0.0)
+        arrays = self._arrays(defaults | own | {k: parameters[k] for k in _OPTIONAL if k in parameters})
+        return self._summed(arrays)
+
+    def _summed(self, p: dict[str, Array]) -> tuple[Array, Array]:
         _, h, f, _ = self._profiles(p)
         weights = jnp.asarray(self.weights[:3], h.dtype)
         summed = _barrier(_exact_product(weights, jnp.concatenate([h, f], -1)))
         phi, psi = jnp.split(summed, 2, -1)
+        return phi, psi
+
+    def _stokes(self, p: dict[str, Array]) -> Array:
+        phi, psi = self._summed(p)
         unit = _unit_stokes(p["line_strength"] * _absorption(phi, psi, p["inclination"]))
         return _observed(p, _rotate(unit, p["azimuth"]))
 

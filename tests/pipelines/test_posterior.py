@@ -11,8 +11,8 @@ from jaxinv.cli import main
 from jaxinv.pipelines import SampleConfig, prepare, sample_maps, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.posterior import posterior_predictive
 
-QUICK = ["--method", "hmc", "--warmup", "100", "--draws", "100", "--max-doublings", "0", "--chunk-size", "5"]
-FAST = SampleConfig(method="hmc", warmup=100, draws=100, max_doublings=0, chunk_size=5, wavelength_shift=0.0)
+QUICK = ["--method", "hmc", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
+FAST = SampleConfig(method="hmc", warmup=50, draws=40, max_doublings=0, chunk_size=5)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ class Interrupted(dict):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
+    cube = dataclasses.replace(cube, values=cube.values[:2])
     whole: dict = {}
     maps = sample_maps(cube, FAST, keep=lambda a, b, draws: whole.update({(a, b): draws}), progress=False)
     kept: dict = {}
@@ -50,21 +51,24 @@ def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
     again = sample_maps(cube, FAST, chunks=dict(chunks), keep=take, progress=False)
     for name, values in maps.median.items():
         np.testing.assert_array_equal(again.median[name], values)
-    assert kept.keys() == whole.keys() == {(0, 5), (5, 10), (10, 12)}
+    assert kept.keys() == whole.keys() == {(0, 5), (5, 8)}
     for piece, draws in whole.items():
         for name, x in draws.items():
             np.testing.assert_array_equal(kept[piece][name], x)
     figure = plot.widths(maps)
     assert len(figure.axes) == 9  # a narrow map is shown as curves
-    observed, replicates, posterior = posterior_predictive(prepare(cube, FAST), FAST, (1, 2), n=30)
+    ready = prepare(cube, FAST)
+    observed, replicates, posterior = posterior_predictive(
+        ready, dataclasses.replace(FAST, method="laplace"), (1, 2), n=30
+    )
     assert replicates.shape == (30, *observed.shape)
-    plot.bands(observed, replicates, prepare(cube, FAST).wavelength, sigma=prepare(cube, FAST).sigma)
+    plot.bands(observed, replicates, ready.wavelength, sigma=ready.sigma)
     plot.trace(posterior, index=(0,))
 
 
 @pytest.mark.slow
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--thin", "10", *QUICK]
+    line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--thin", "4", *QUICK]
     assert main(line) == 0
     text = capsys.readouterr().out
     assert "R-hat < 1.01" in text

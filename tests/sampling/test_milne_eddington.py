@@ -36,7 +36,7 @@ def test_an_independent_sampler_agrees() -> None:
         "velocity": np.array([0.0, 1.0, -1.0, 0.5, -2.0], np.float32),
     }
     data = simulated(which, truth)
-    ours = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=4000, max_doublings=0))
+    ours = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=2000, max_doublings=0))
     names = which.names
     lower, upper = np.array([0, 0, -10, -20.0]), np.array([5000, np.pi, 10, 20.0])
 
@@ -55,7 +55,7 @@ def test_an_independent_sampler_agrees() -> None:
         sampler = emcee.EnsembleSampler(32, 4, log_probability, vectorize=True)
         sampler.random_state = np.random.RandomState(k).get_state()
         start = centre + spread * np.random.default_rng(k).standard_normal((32, 4))
-        sampler.run_mcmc(start, 6000)
+        sampler.run_mcmc(start, 3500)
         theirs = dict(zip(names, sampler.get_chain(discard=1000, flat=True).T, strict=True))
         for j, name in enumerate(names):
             assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.1 * float(spread[j]))
@@ -93,8 +93,9 @@ def test_vertical_fields_of_an_umbra_converge() -> None:
     inclination = np.radians(np.repeat([0.0, 1.0, 2.0, 4.0], 4))
     truth = {"field_strength": 2800.0, "inclination": inclination, "azimuth": 1.0, "velocity": 0.3}
     truth = {name: np.broadcast_to(np.float32(x), 16) for name, x in truth.items()}
-    method = HMC(n_draws=500, max_doublings=1)
+    method = HMC(n_draws=500)
     found = draw(which, simulated(which, truth), key=jax.random.key(1), method=method)
     assert np.all(found.status == 0)
-    assert np.mean(found.quantile(0.025)["inclination"] < inclination + 1e-3) > 0.9
+    # A truth of 0 lies on the edge, where no quantile comes: within a few tenths of a degree of it.
+    assert np.mean(found.quantile(0.025)["inclination"] < inclination + 4e-3) > 0.9
     assert np.all(found.quantile(0.975)["inclination"] > inclination)

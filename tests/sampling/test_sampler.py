@@ -111,10 +111,11 @@ def test_a_cyclic_parameter() -> None:
 @pytest.mark.slow
 def test_numpyro_itself_agrees() -> None:
     prior = {"amplitude": dist.HalfNormal(5.0), "rate": dist.Uniform(0.0, 3.0), "background": dist.Normal(0.0, 1.0)}
-    problem = Problem(Decay(), StudentT(0.2, 5.0), prior)
-    _, data = problem.simulate(jax.random.key(4))
-    ours = draw(problem, data, key=KEY, method=NUTS(n_draws=4000))
-    theirs = MCMC(NumPyroNUTS(problem.numpyro_model), num_warmup=1000, num_samples=20000, progress_bar=False)
+    problem = Problem(Decay(), StudentT(0.1, 5.0), prior)
+    truth = {"amplitude": 3.0, "rate": 1.5, "background": 0.2}
+    data = problem.noise.simulate(jax.random.key(4), problem.predict(truth))
+    ours = draw(problem, data, key=KEY, method=NUTS(n_draws=2000))
+    theirs = MCMC(NumPyroNUTS(problem.numpyro_model), num_warmup=500, num_samples=5000, progress_bar=False)
     theirs.run(jax.random.key(9), data=data)
     for name, x in theirs.get_samples().items():
         deviation = float(np.std(x))

@@ -1,0 +1,7 @@
+"""Networks that answer in one pass: parameters with errors, or a posterior."""
+
+from jaxinv.amortization.estimator import PointEstimator as PointEstimator
+from jaxinv.amortization.flow import Flow as Flow
+from jaxinv.amortization.settings import NormalizingFlow as NormalizingFlow
+from jaxinv.amortization.settings import PointEstimate as PointEstimate
+from jaxinv.amortization.training import amortize as amortize

@@ -1,0 +1,179 @@
+"""The guarantee of every quick answer: the exact forward model looks at it before it is handed over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import ArrayLike
+
+from jaxinv import batch, priors
+from jaxinv.observation import Observation
+from jaxinv.optimize.fit import fit
+from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
+from jaxinv.problem import Problem
+from jaxinv.solution import Route, Solution, Status
+
+_FEW = 10
+"""Evaluations of a refinement, at most."""
+_SMALL = 256
+"""Objects that are fitted together whatever their number."""
+_GAIN, _RELATIVE_GAIN = 0.5, 1e-3
+"""What a step may still gain where an answer is near enough to its minimum."""
+
+
+def near_enough(gain: Array, cost: Array) -> Array:
+    """Whether a quick answer is as good as the minimum: a further step would lower the cost by very little.
+
+    Half a unit of chi2, summed over all samples, is a tenth of a unit for each of five parameters, or a third of a
+    standard error; beyond that a thousandth of the cost, which matters where the model cannot describe the data.
+
+    Args:
+        gain: the decrease of the cost that a Gauss-Newton step predicts.
+        cost: the sum of squared residuals.
+    """
+    return gain < _GAIN + _RELATIVE_GAIN * cost
+
+
+class Assured(NamedTuple):
+    """Answers that were checked.
+
+    Attributes:
+        solution: of every object.
+        route: `(*batch,)`, values of `Route`.
+    """
+
+    solution: Solution
+    route: np.ndarray
+
+    def count(self) -> dict[str, int]:
+        """How many objects went which way, by name."""
+        return {route.name.lower(): int(np.sum(self.route == route)) for route in Route}
+
+
+def assure(
+    problem: Problem,
+    answer: Solution,
+    data: ArrayLike | Observation,
+    *,
+    chi2: float,
+    fixed: Mapping[str, ArrayLike] | None = None,
+    settings: LevenbergMarquardt | None = None,
+    seed: int = 0,
+    first_index: int = 0,
+) -> Assured:
+    """Check quick answers by the exact forward model, and mend those that fail.
+
+    An answer passes if a step of Levenberg-Marquardt would improve it by very little (`near_enough`) and its chi2 is
+    not above `chi2`. One that is not at its minimum is refined by a few steps from where it is; one that still does not
+    pass is fitted anew from the usual starts. What comes out is never worse than what went in.
+
+    Args:
+        problem: with the exact forward model.
+        answer: of a learned loop or a network, for these data.
+        data: `(*batch, *prediction_shape)`, or an `Observation` of that.
+        chi2: what converged fits reach, such as the 99th percentile of their chi2.
+        fixed: parameters known for each object.
+        settings: of the full fit.
+        seed: of its random starts.
+        first_index: as in `fit`.
+
+    Raises:
+        ValueError: as `fit`; or the answer is for another batch.
+    """
+    rows = batch.in_rows(problem, data, fixed)
+    if np.shape(answer.status) != rows.shape:
+        raise ValueError(f"the answer is for a batch of {np.shape(answer.status)}, the data are of {rows.shape}")
+    settings = settings or LevenbergMarquardt()
+    solution = _flat(answer, len(rows.shape))
+    route = np.full(rows.n, Route.QUICK, np.int16)
+    few = dataclasses.replace(
+        settings, max_iterations=min(_FEW, settings.max_iterations), n_starts=1, damping=1e-3, tolerance=_GAIN,
+        relative_tolerance=_RELATIVE_GAIN,
+    )  # fmt: skip
+    # A misfit that passes is good enough for a fit anew, too: no further start is taken.
+    n = int(np.prod(rows.problem.prediction_shape(rows.known)))
+    enough = max(float(settings.good_enough), (min(chi2, 1e6) - 1) * np.sqrt(n / 2))
+    full = dataclasses.replace(settings, good_enough=enough)
+    for step in (Route.REFINED, Route.REFITTED):
+        fails = ~_converged(solution)
+        if step == Route.REFITTED:
+            fails |= ~(solution.chi2 <= chi2)
+        left = np.flatnonzero(fails & (solution.status != Status.NO_DATA))
+        if not left.size:
+            continue
+        if step == Route.REFINED:
+            mended = _refit(rows, left, solution, few, seed, first_index)
+        else:
+            mended = _refit(rows, left, None, full, seed, first_index)
+        kept = (mended.chi2 > solution.chi2[left]) & _converged(solution)[left]
+        solution = _put(solution, left[~kept], mended, np.flatnonzero(~kept))
+        route[left] = step
+    return Assured(_each(solution, lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
+
+
+def _converged(solution: Solution) -> np.ndarray:
+    return (solution.status == Status.CONVERGED) | (solution.status == Status.AT_BOUND)
+
+
+def _refit(
+    rows: batch.Rows, left: np.ndarray, solution: Solution | None, settings: Any, seed: int, first_index: int
+) -> Solution:
+    """Fit some objects, from where they are if a solution is given.
+
+    Objects without data fill the batch up to one of a few sizes, so that few programs are compiled.
+    """
+    size = rows.n
+    while size > _SMALL and -(-size // 4) >= len(left):
+        size = -(-size // 4)
+    chosen = batch.pad(left, size)
+    observed, known = jax.tree.map(lambda x: x[chosen], (rows.observed, rows.known))
+    empty = observed.values if isinstance(observed, Observation) else observed
+    empty[len(left) :] = np.nan
+    centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
+    initial = {}
+    if solution is not None:
+        for name in rows.problem.names:
+            value = solution.parameters[name][chosen]
+            initial[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
+    found = fit(
+        rows.problem, observed, fixed=known, initial=initial, settings=settings, seed=seed, first_index=first_index
+    )
+    return _each(found, lambda x: x[: len(left)])
+
+
+def _flat(solution: Solution, n_batch: int) -> Solution:
+    return _each(solution, lambda x: np.array(x).reshape(-1, *x.shape[n_batch:]))
+
+
+def _put(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> Solution:
+    """Some objects of one solution in the place of others'."""
+
+    def put(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a = np.array(a)
+        a[where] = b[which]
+        return a
+
+    fields = {}
+    for field in dataclasses.fields(old):
+        a, b = getattr(old, field.name), getattr(new, field.name)
+        if isinstance(a, dict):
+            fields[field.name] = {name: put(a[name], b[name]) for name in a}
+        else:
+            fields[field.name] = a if field.name == "labels" else put(a, b)
+    return Solution(**fields)
+
+
+def _each(solution: Solution, change: Any) -> Solution:
+    fields = {}
+    for field in dataclasses.fields(solution):
+        value = getattr(solution, field.name)
+        if isinstance(value, dict):
+            fields[field.name] = {name: change(array) for name, array in value.items()}
+        else:
+            fields[field.name] = value if field.name == "labels" else change(value)
+    return Solution(**fields)

@@ -1,0 +1,229 @@
+"""Train a network for an instrument: the problem that the options state, the training, a report on fresh spectra."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from jaxinv.amortization import Flow, NormalizingFlow, PointEstimate, PointEstimator, amortize
+from jaxinv.emulation import Emulator, Surrogate, emulate
+from jaxinv.noise import Gaussian
+from jaxinv.observation import Observation, StokesCube
+from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.pipelines.config import InvertConfig, TrainConfig
+from jaxinv.pipelines.inversion import prepare, stated
+from jaxinv.problem import Problem
+from jaxinv.spectra.lines import find_lines
+from jaxinv.training import Conditions, Training
+from jaxinv.training.data import simulated
+from jaxinv.training.loop import Keeper
+from jaxinv.unrolling import LearnedLM, Unrolled, unroll
+
+_KINDS: dict[str, Any] = {
+    "learned": LearnedLM,
+    "amortized": PointEstimate,
+    "posterior": NormalizingFlow,
+    "surrogate": Emulator,
+}
+
+
+class Statement(NamedTuple):
+    """What a network is trained for.
+
+    Attributes:
+        problem: forward model on the network's wavelengths, nominal noise, prior.
+        conditions: what varies between observations.
+        method: settings of the network.
+        training: settings of the training.
+    """
+
+    problem: Problem
+    conditions: Conditions
+    method: Any
+    training: Training
+
+
+class TrainedNetwork(NamedTuple):
+    """A network and what is known of it.
+
+    Attributes:
+        network: `Unrolled`, `PointEstimator`, `Flow` or `Surrogate`.
+        statement: what it was trained for.
+        card: how it was trained and how good it is, for its folder.
+    """
+
+    network: Any
+    statement: Statement
+    card: dict[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a folder.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if isinstance(self.network, Surrogate):
+            self.network.save(path, self.card)
+        else:
+            self.network.save(path, self.statement.problem, self.card)
+
+
+def state(config: TrainConfig) -> Statement:
+    """The problem and the settings that the options ask for.
+
+    Raises:
+        ValueError, UnknownLineError: an option that does not fit; says which and why.
+    """
+    lines = find_lines(config.lines)
+    first, last, n = config.wavelength
+    wavelength = np.linspace(first, last, int(n))
+    shared = {field.name for field in dataclasses.fields(InvertConfig)} & {f.name for f in dataclasses.fields(config)}
+    options = {name: getattr(config, name) for name in shared - {"method", "lines", "sigma", "seed"}}
+    forward, prior = stated(InvertConfig(**options), lines, wavelength)
+    sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
+    problem = Problem(forward, Gaussian(sigma[:, None]), prior)
+    drawn = {name: dist.Uniform(low, high) for name, (low, high) in config.drawn.items()}
+    drawn |= {name: dist.LogUniform(low, high) for name, (low, high) in config.drawn_log.items()}
+    shift = config.wavelength_offset
+    known = {"wavelength_offset": dist.Uniform(-shift, shift)} if shift and config.method != "surrogate" else {}
+    conditions = Conditions(noise=(config.noise_range[0], config.noise_range[1]), known=known, drawn=drawn)
+    conditions.check(problem)
+    method = _settings(_KINDS[config.method], config.network, "network")
+    return Statement(problem, conditions, method, _settings(Training, config.training, "training"))
+
+
+def _settings(kind: Any, given: Any, what: str) -> Any:
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"the option {what!r} has no {name!r} (there are {', '.join(known)})")
+        default = known[name].default
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"the option {what!r}: {name!r} takes a number; found {value!r}")
+        if isinstance(default, int) and value != int(value):
+            raise ValueError(f"the option {what!r}: {name!r} takes a whole number; found {value!r}")
+        if isinstance(default, str) and not isinstance(value, str):
+            raise ValueError(f"the option {what!r}: {name!r} takes a text; found {value!r}")
+    converted = {name: type(known[name].default)(x) if _plain(known[name].default) else x for name, x in given.items()}
+    return kind(**converted)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float | str)
+
+
+def train_network(
+    config: TrainConfig,
+    *,
+    observation: StokesCube | None = None,
+    keeper: Keeper | None = None,
+    progress: bool = True,
+) -> TrainedNetwork:
+    """Train a network and judge it on fresh spectra.
+
+    Args:
+        config: the options.
+        observation: real spectra to be trained on beside simulated ones, where the loss is the physics.
+        keeper: keeps the state of the training, so that it can be gone on with.
+        progress: show bars with the loss, the rate and the time left.
+
+    Raises:
+        ValueError, UnknownLineError: an option that does not fit; says which and why.
+        TrainingError: the loss became infinite or NaN.
+    """
+    stated = state(config)
+    if observation is not None and config.method != "amortized":
+        raise ValueError(f"the method {config.method!r} cannot be trained on an observation: it needs the truth")
+    key, report_key = jax.random.split(jax.random.key(config.seed))
+    run: dict[str, Any] = {"key": key, "keeper": keeper, "progress": progress}
+    problem, conditions, method, training = stated
+    begin = time.perf_counter()
+    network: Unrolled | PointEstimator | Flow | Surrogate
+    if isinstance(method, LearnedLM):
+        network = unroll(problem, method, training, conditions=conditions, **run)
+    elif isinstance(method, Emulator):
+        network = emulate(problem.forward, {**problem.prior, **conditions.drawn}, method, training, **run)
+    else:
+        data = None
+        if observation is not None:
+            data, conditions = _observed(observation, config, stated)
+        network = amortize(problem, method, training, conditions=conditions, data=data, **run)
+    card = {
+        "config": dataclasses.asdict(config),
+        "wavelength": list(config.wavelength),
+        "wavelength_offset": config.wavelength_offset,
+        "noise_range": list(config.noise_range),
+        "training_seconds": round(time.perf_counter() - begin, 1),
+    }
+    if isinstance(network, Unrolled | PointEstimator):
+        card["report"] = report(network, stated, config.n_report, report_key)
+    return TrainedNetwork(network, stated, card)
+
+
+def _observed(cube: StokesCube, config: TrainConfig, stated: Statement) -> tuple[Observation, Conditions]:
+    """Calibrated spectra of an observation, and conditions in which nothing beside them is known."""
+    if stated.conditions.known:
+        raise ValueError("an observation is trained on at its own wavelengths: set wavelength_offset to 0")
+    ready = prepare(cube, InvertConfig(lines=config.lines))
+    first, last, n = config.wavelength
+    apart = np.inf
+    if len(ready.wavelength) == int(n):
+        apart = float(np.max(np.abs(ready.wavelength - np.linspace(first, last, int(n)))))
+    if apart > 1e-3:
+        w = ready.wavelength
+        raise ValueError(
+            f"the observation has the wavelengths {w[0]:.6f} {w[-1]:.6f} {len(w)} (first, last, number), calibrated: "
+            f"give them as `wavelength`"
+        )
+    values = ready.spectra(0, ready.cube.n_pixels).reshape(*ready.cube.map_shape, 4, -1)
+    sigma = np.broadcast_to(ready.sigma[:, None], values.shape[-2:])
+    return Observation(values, sigma.astype(np.float32)), stated.conditions
+
+
+def report(network: Any, stated: Statement, n: int, key: Any) -> dict[str, Any]:
+    """What a network's answers to fresh simulated spectra are worth, beside converged Levenberg-Marquardt.
+
+    Returns:
+        `chi2_99`, the 99th percentile of converged fits; the fraction of answers within 5 % of the converged chi2, as
+        they are and of six classical steps; median and 97th percentile of chi2; microseconds a spectrum of both.
+    """
+    problem, conditions = stated.problem, stated.conditions
+    make = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+    made = make(jax.random.split(key, n))
+    known = {name: np.asarray(x) for name, x in made.known.items()}
+    data = jax.tree.map(np.asarray, made.observed)
+
+    def timed(solve: Any) -> tuple[np.ndarray, float]:
+        solve()  # compiles
+        begin = time.perf_counter()
+        solution = solve()
+        return np.asarray(solution.chi2), (time.perf_counter() - begin) / n
+
+    best, seconds = timed(lambda: fit(problem, data, fixed=known))
+    mine, my_seconds = timed(lambda: network(problem, data, fixed=known))
+    six = LevenbergMarquardt(max_iterations=7, n_starts=1)
+    classical, _ = timed(lambda: fit(problem, data, fixed=known, settings=six))
+    numbers = {
+        "chi2_99": np.percentile(best, 99),
+        "within_5_percent": np.mean(mine <= 1.05 * best),
+        "within_5_percent_six_classical_steps": np.mean(classical <= 1.05 * best),
+        "chi2_median": np.nanmedian(mine),
+        "chi2_97": np.nanpercentile(mine, 97),
+        "chi2_median_converged": np.median(best),
+        "microseconds": 1e6 * my_seconds,
+        "microseconds_converged": 1e6 * seconds,
+    }
+    return {"n": n, **{name: float(f"{value:.4g}") for name, value in numbers.items()}}
+
+
+def shipped(method: str) -> Path:
+    """The folder of the network for Hinode/SP, Fe I 6301.5 and 6302.5, that comes with the package."""
+    return Path(__file__).parent / "weights" / f"hinode_sp_{method}"

@@ -1,0 +1,53 @@
+"""A posterior in one pass, beside Hamiltonian Monte Carlo and known truth."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import jaxinv as ji
+from jaxinv.amortization import Flow
+from jaxinv.sampling import draw
+from tests.models import Decay
+
+# A rate near its lower bound, and a background that trades against it: not a normal distribution.
+PRIOR = {"amplitude": dist.Uniform(0.5, 2.0), "rate": dist.Uniform(0.0, 2.0), "background": dist.Uniform(-1.0, 1.0)}
+PROBLEM = ji.Problem(Decay(), ji.noise.Gaussian(0.05), PRIOR)
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    method = ji.NormalizingFlow(width=32, depth=1, layers=4, examples=4_000)
+    training = ji.Training(steps=1000, batch_size=256, learning_rate=3e-3, evaluate=250, n_validation=1000)
+    found = ji.amortize(PROBLEM, method, training, key=jax.random.key(0), progress=False)
+    assert isinstance(found, Flow)
+    return found
+
+
+def test_its_widths_are_those_of_hmc(flow: Flow) -> None:
+    _, data = PROBLEM.simulate(jax.random.key(3), (16,))
+    quick = draw(PROBLEM, data, method=flow, key=jax.random.key(1))
+    exact = draw(PROBLEM, data, method=ji.HMC(n_warmup=200, n_draws=250), key=jax.random.key(1))
+    for name in PRIOR:
+        wide = [np.ptp(np.percentile(p.draws[name], [16, 84], axis=(-2, -1)), axis=0) for p in (quick, exact)]
+        assert np.mean(np.abs(wide[0] / wide[1] - 1) < 0.2) > 0.7, name
+
+
+def test_it_is_calibrated(flow: Flow) -> None:
+    report = ji.calibrate(PROBLEM, flow, key=jax.random.key(5), n=120)
+    assert min(report.adjusted_p_values().values()) > 1e-3
+
+
+def test_it_is_saved_as_a_folder_and_read_again(flow: Flow, tmp_path: Path) -> None:
+    flow.save(tmp_path, PROBLEM)
+    again = Flow.load(tmp_path, PROBLEM)
+    _, data = PROBLEM.simulate(jax.random.key(3), (3,))
+    one, other = (draw(PROBLEM, data, method=f, key=jax.random.key(1)) for f in (flow, again))
+    np.testing.assert_array_equal(one.draws["rate"], other.draws["rate"])
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="'layers' takes 2 or more"):
+        ji.NormalizingFlow(layers=1)
