@@ -19,6 +19,7 @@ class PosteriorStatus(enum.IntEnum):
     FAILED = 4
     DIVERGENT = 5
     UNRELIABLE_WEIGHTS = 6
+    NOT_COMPUTED = 7
 
     @property
     def message(self) -> str:
@@ -33,6 +34,7 @@ _MESSAGES = {
     PosteriorStatus.FAILED: "no point of finite density was found",
     PosteriorStatus.DIVERGENT: "the chains agree, but more than 1 in 1000 steps diverged",
     PosteriorStatus.UNRELIABLE_WEIGHTS: "the approximation is too far from the posterior: see pareto_k and weights_ess",
+    PosteriorStatus.NOT_COMPUTED: "not reached by the run",
 }
 
 

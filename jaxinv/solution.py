@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ class Status(enum.IntEnum):
     NOT_CONVERGED = 2
     NO_DATA = 3
     FAILED = 4
+    NOT_COMPUTED = 7
 
     @property
     def message(self) -> str:
@@ -31,6 +32,7 @@ _MESSAGES = {
     Status.NOT_CONVERGED: "still improving when the iterations ran out",
     Status.NO_DATA: "fewer valid samples than free parameters",
     Status.FAILED: "no start gave a finite misfit",
+    Status.NOT_COMPUTED: "not reached by the run",
 }
 
 
@@ -75,6 +77,13 @@ class Solution:
     starts: np.ndarray
     status: np.ndarray
 
+    def __post_init__(self) -> None:
+        if np.shape(self.covariance)[-1] != len(self.labels):
+            raise ValueError(
+                f"the covariance is of {np.shape(self.covariance)[-1]} scalars and has {len(self.labels)} labels "
+                f"({', '.join(self.labels)})"
+            )
+
     @property
     def correlation(self) -> np.ndarray:
         """`(*batch, n_free, n_free)`, the covariance scaled to a unit diagonal."""
@@ -85,6 +94,17 @@ class Solution:
         """How many objects ended with each status, by name."""
         values = np.asarray(self.status)
         return {status.name.lower(): int(np.sum(values == status)) for status in Status}
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Solution:
+        """The solution with every array changed alike: cut, reshaped, picked from."""
+        fields: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, dict):
+                fields[field.name] = {name: change(array) for name, array in value.items()}
+            else:
+                fields[field.name] = value if field.name == "labels" else change(value)
+        return Solution(**fields)
 
 
 @dataclasses.dataclass(frozen=True)

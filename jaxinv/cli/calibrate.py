@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
-from jaxinv.cli.invert import describe, fingerprint_of, sha256
+from jaxinv.cli.invert import describe
 from jaxinv.cli.options import OptionError, add_options, gather
+from jaxinv.cli.outputs import check_pictures, fingerprint_of, keep_inputs, sha256
 from jaxinv.cli.sample import GROUPS, SampleOptions
 
 NAME = "calibrate"
@@ -40,31 +40,34 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(SampleOptions, arguments, arguments.config)
     output = Path(arguments.output)
     from jaxinv import io, plot
+    from jaxinv.pieces import n_done
     from jaxinv.pipelines import calibrate_observation, prepare
 
-    plot.check_ending(output)
-    io.check_writable(output, overwrite=arguments.overwrite)
+    check_pictures(output)
+    keep_inputs([output], [*arguments.observation, arguments.config, options.psf_file])
     if options.cavity_map is not None:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
-    ready = prepare(cube, options.pipeline, psf=psf)
-    describe(ready, cube, print if not arguments.quiet else lambda *_: None)
+    fingerprint = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
     partial = output.with_name(output.name + ".partial")
     if arguments.restart:
-        shutil.rmtree(partial, ignore_errors=True)
-    digest = sha256([*cube.source])
-    chunks = io.ChunkStore(partial, {**fingerprint_of(options, digest), "number": str(arguments.number)})
+        io.discard_folder(partial)
+    # An unfinished run's picture is its own.
+    io.check_writable(output, overwrite=arguments.overwrite or io.unfinished(partial) == fingerprint)
+    ready = prepare(cube, options.pipeline, psf=psf)
+    describe(ready, cube, print if not arguments.quiet else lambda *_: None)
+    pieces = io.PieceStore(partial, fingerprint)
     try:
         report = calibrate_observation(
-            ready, options.pipeline, arguments.number, chunks=chunks, progress=not arguments.quiet
+            ready, options.pipeline, arguments.number, pieces=pieces, progress=not arguments.quiet
         )
     except KeyboardInterrupt:
-        kept = f": {len(chunks)} groups are kept in {partial}; the same command goes on from there"
-        raise KeyboardInterrupt(kept) from None
+        kept = f": {n_done(pieces, arguments.number)} of {arguments.number} simulated pixels are kept in {partial}"
+        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
     plot.save(plot.calibration(report), output)
-    chunks.discard()
     print(report.table())
     print(f"wrote       {output}")
+    pieces.discard()
     return 0

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, finished, identity, save_picture, sha256
 from jaxinv.pipelines.config import InvertConfig, option
 
 NAME = "invert"
@@ -27,8 +25,6 @@ pixel, and a quick look as PNG. An interrupted run is resumed by the same comman
   jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
   jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
 """
-
-_FITS = (".fits", ".fit", ".fts", ".fits.gz")
 
 GROUPS = {
     "data": ("lines", "wavelength_range", "exclude", "telluric", "region", "axes", "continuum", "wavelength_shift"),
@@ -78,7 +74,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     say = (lambda *_: None) if arguments.quiet else print
     from jaxinv import io
 
-    check_outputs(output, picture, overwrite=arguments.overwrite)
+    inputs = [*arguments.observation, arguments.config, options.psf_file, options.cavity_map]
+    check_outputs(output, picture, inputs=inputs)
     cube = io.read_stokes(
         arguments.observation if len(arguments.observation) > 1 else arguments.observation[0], axes=options.axes
     )
@@ -103,6 +100,7 @@ def invert_cube(
     import numpy as np
 
     from jaxinv import io, plot
+    from jaxinv.pieces import n_done
     from jaxinv.pipelines import invert, load_network, prepare
     from jaxinv.solution import Route
 
@@ -114,34 +112,41 @@ def invert_cube(
         network = load_network(config.method, options.network)
     elif options.network is not None:
         raise ValueError("the option 'network' goes with the method learned or amortized; found lm")
-    ready = prepare(cube, config, psf=psf)
-    ny, nx = ready.cube.map_shape
-    describe(ready, cube, say)
     digest = sha256([*cube.source])
     fingerprint = fingerprint_of(options, digest)
     partial = output.with_name(output.name + ".partial")
+    if finished(output, identity(fingerprint), overwrite=overwrite):
+        maps = io.read_maps(output)
+        if picture is not None and not picture.exists():
+            save_picture(lambda: plot.quicklook(maps), picture)
+        io.discard_folder(partial)
+        say(f"{output} holds the result of this command already (--overwrite makes it anew)")
+        return maps
+    if picture is not None:
+        io.check_writable(picture, overwrite=overwrite or io.unfinished(partial) == fingerprint)
+    ready = prepare(cube, config, psf=psf)
+    n_pixels = ready.cube.n_pixels
+    describe(ready, cube, say)
     if restart:
-        shutil.rmtree(partial, ignore_errors=True)
-    chunks = io.ChunkStore(partial, fingerprint)
-    if len(chunks):
-        say(f"resuming    {len(chunks)} chunks are done already")
+        io.discard_folder(partial)
+    pieces = io.PieceStore(partial, fingerprint)
+    if done := n_done(pieces, n_pixels):
+        say(f"resuming    {done} of {n_pixels} pixels are done already")
     begin = time.perf_counter()
     try:
         maps = invert(
-            cube, config, psf=psf, wavelength_offset=offset, network=network, chunks=chunks, progress=say is print
+            cube, config, psf=psf, wavelength_offset=offset, network=network, pieces=pieces, progress=say is print
         )
     except KeyboardInterrupt:
-        kept = f": {len(chunks)} chunks are kept in {partial}; the same command goes on from there"
-        raise KeyboardInterrupt(kept) from None
+        kept = f": {n_done(pieces, n_pixels)} of {n_pixels} pixels are kept in {partial}"
+        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
     seconds = time.perf_counter() - begin
-    provenance = {**maps.provenance, "command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance=provenance)
+    origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
+    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": identity(fingerprint)})
     io.write_maps(output, maps, overwrite=overwrite)
     written = [str(output)]
-    if picture is not None:
-        plot.save(plot.quicklook(maps), picture)
+    if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
         written.append(str(picture))
-    chunks.discard()
     count = {name.replace("_", " "): n for name, n in maps.solution.count().items() if n}
     say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
     if maps.route is not None:
@@ -149,21 +154,10 @@ def invert_cube(
         say(f"route       {', '.join(f'{n} {name}' for name, n in ways.items())}")
     usable = maps.chi2[np.isfinite(maps.chi2)]
     say(f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)")
-    say(f"time        {seconds:.1f} s, {1e3 * seconds / max(ny * nx, 1):.2f} ms per pixel, compilation included")
+    say(f"time        {seconds:.1f} s, {1e3 * seconds / max(n_pixels, 1):.2f} ms per pixel, compilation included")
     say(f"wrote       {' and '.join(written)}")
+    pieces.discard()
     return maps
-
-
-def check_outputs(output: Path, picture: Path | None, *, overwrite: bool) -> None:
-    """Refuse, before the work, maps and a picture that could not be written."""
-    from jaxinv import io, plot
-
-    if not any(output.name.lower().endswith(ending) for ending in _FITS):
-        raise io.OutputError(f"cannot write maps as {output.name!r}: its ending must be one of {', '.join(_FITS)}")
-    io.check_writable(output, overwrite=overwrite)
-    if picture is not None:
-        plot.check_ending(picture)
-        io.check_writable(picture, overwrite=overwrite)
 
 
 def describe(ready: Any, cube: Any, say: Any) -> None:
@@ -175,29 +169,3 @@ def describe(ready: Any, cube: Any, say: Any) -> None:
     say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
     say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
     say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA")
-
-
-def fingerprint_of(options: Any, digest: str) -> dict[str, str]:
-    """What an unfinished run depends on."""
-    from jaxinv import __version__
-
-    files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
-    network = getattr(options, "network", None)
-    if network is not None:
-        files.append(str(Path(network) / "card.json"))
-    return {
-        "input": digest,
-        "options": repr(dataclasses.replace(options, psf_file=None, cavity_map=None)),
-        "instrument files": sha256(files),
-        "version": __version__,
-    }
-
-
-def sha256(paths: Sequence[str]) -> str:
-    """Of the files' contents, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

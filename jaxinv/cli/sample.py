@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
-from jaxinv.cli.invert import check_outputs, describe, fingerprint_of, sha256
+from jaxinv.cli.invert import describe
 from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, finished, identity, keep_inputs, save_picture, sha256
 from jaxinv.pipelines.config import SampleConfig, option
 
 NAME = "sample"
@@ -72,33 +72,51 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     import numpy as np
 
     from jaxinv import io, plot
+    from jaxinv.pieces import n_done
     from jaxinv.pipelines import prepare, sample_maps
 
-    partial = output.with_name(output.name + ".partial")
-    check_outputs(output, picture, overwrite=arguments.overwrite)
     store = None if arguments.store is None else Path(arguments.store)
-    afresh = arguments.restart or not partial.exists()
-    if store is not None and store.exists() and afresh:
-        if not arguments.overwrite and io.unfinished(partial).get("store") != str(store):
-            raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
-        _check_store(store)
+    inputs = [*arguments.observation, arguments.config, options.psf_file, options.cavity_map]
+    check_outputs(output, picture, inputs=inputs)
+    keep_inputs([store, output, picture], inputs)
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
     config = options.pipeline
-    ready = prepare(cube, config, psf=psf)
-    describe(ready, cube, say)
     digest = sha256([*cube.source])
-    if afresh:  # nothing older is removed before all else is known to be right
-        shutil.rmtree(partial, ignore_errors=True)
-        if store is not None and store.exists():
-            shutil.rmtree(store)
-    chunks = io.ChunkStore(partial, {**fingerprint_of(options, digest), "store": str(store)})
-    if len(chunks):
+    fingerprint = fingerprint_of(options, digest, store=str(store))
+    partial = output.with_name(output.name + ".partial")
+    if finished(output, identity(fingerprint), overwrite=arguments.overwrite):
         if store is not None and not store.exists():
-            raise io.OutputError(f"{store} with the draws of {len(chunks)} finished chunks is gone: pass --restart")
-        say(f"resuming    {len(chunks)} chunks are done already")
+            raise io.OutputError(f"{output} is finished, but the draws in {store} are gone: pass --overwrite")
+        if picture is not None and not picture.exists():
+            maps = io.read_posteriors(output)
+            save_picture(lambda: plot.posterior_quicklook(maps), picture)
+        io.discard_folder(partial)
+        say(f"{output} holds the result of this command already (--overwrite makes it anew)")
+        return 0
+    ours = not arguments.restart and io.unfinished(partial) == fingerprint
+    if picture is not None:
+        io.check_writable(picture, overwrite=arguments.overwrite or ours)
+    if store is not None and store.exists() and not ours:
+        if not arguments.overwrite and io.unfinished(partial).get("store") != str(store):
+            raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
+        _check_store(store)
+    ready = prepare(cube, config, psf=psf)
+    n_pixels = ready.cube.n_pixels
+    describe(ready, cube, say)
+    if arguments.restart:
+        io.discard_folder(partial)
+    pieces = io.PieceStore(partial, fingerprint)
+    done = n_done(pieces, n_pixels)
+    if store is not None and not done and store.exists():
+        _check_store(store)  # nothing older is removed before all else is known to be right
+        io.discard_folder(store)
+    if done:
+        if store is not None and not store.exists():
+            raise io.OutputError(f"{store} with the draws of {done} finished pixels is gone: pass --restart")
+        say(f"resuming    {done} of {n_pixels} pixels are done already")
     keep = None
     if store is not None:
         chains = config.chains if config.method in ("nuts", "hmc") else 1
@@ -107,24 +125,23 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     begin = time.perf_counter()
     try:
         maps = sample_maps(
-            cube, config, psf=psf, wavelength_offset=offset, chunks=chunks, keep=keep, progress=say is print
+            cube, config, psf=psf, wavelength_offset=offset, pieces=pieces, keep=keep, progress=say is print
         )
     except KeyboardInterrupt:
-        kept = f": {len(chunks)} chunks are kept in {partial}; the same command goes on from there"
-        raise KeyboardInterrupt(kept) from None
+        kept = f": {n_done(pieces, n_pixels)} of {n_pixels} pixels are kept in {partial}"
+        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
     seconds = time.perf_counter() - begin
-    provenance = {**maps.provenance, "command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance=provenance)
+    origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
+    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": identity(fingerprint)})
     io.write_posteriors(output, maps, overwrite=arguments.overwrite)
     written = [str(output)]
-    if picture is not None:
-        plot.save(plot.posterior_quicklook(maps), picture)
+    if picture is not None and save_picture(lambda: plot.posterior_quicklook(maps), picture):
         written.append(str(picture))
     if store is not None:
         written.append(str(store))
-    chunks.discard()
     _summarize(maps, seconds, say, np)
     say(f"wrote       {' and '.join(written)}")
+    pieces.discard()
     return 0
 
 
@@ -132,7 +149,8 @@ def _check_store(store: Path) -> None:
     """An older store of draws may be replaced, and nothing that is not one."""
     from jaxinv import io
 
-    if not (store / "zarr.json").exists() or not (store / "posterior").exists():
+    inside = [path.name for path in store.iterdir()] if store.is_dir() else [""]
+    if not all(name == "posterior" or name.startswith("zarr.json") for name in inside):
         raise io.OutputError(f"{store} is no store of draws: it is left alone; choose another name")
 
 

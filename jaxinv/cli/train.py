@@ -7,8 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
-from jaxinv.cli.invert import sha256
 from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.outputs import sha256
 from jaxinv.pipelines.config import TrainConfig
 
 NAME = "train"

@@ -2,7 +2,9 @@
 
 from jaxinv.atomic import OutputError as OutputError
 from jaxinv.atomic import check_writable as check_writable
+from jaxinv.atomic import discard_folder as discard_folder
 from jaxinv.io.errors import InputError as InputError
+from jaxinv.io.images import provenance_of as provenance_of
 from jaxinv.io.maps import read_maps as read_maps
 from jaxinv.io.maps import write_maps as write_maps
 from jaxinv.io.posteriors import DrawStore as DrawStore
@@ -11,7 +13,7 @@ from jaxinv.io.posteriors import write_posteriors as write_posteriors
 from jaxinv.io.stokes import read_stokes as read_stokes
 from jaxinv.io.stokes import stokes_cube as stokes_cube
 from jaxinv.io.stokes import write_stokes as write_stokes
-from jaxinv.io.store import ChunkStore as ChunkStore
+from jaxinv.io.store import PieceStore as PieceStore
 from jaxinv.io.store import unfinished as unfinished
 from jaxinv.io.tables import read_map as read_map
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf

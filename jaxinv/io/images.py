@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.atomic import write_atomically
+from jaxinv.io.fits import open_fits
 
 _CARD = 68
 """Characters that fit a FITS card."""
@@ -82,6 +83,16 @@ def read_image(hdu: Any) -> np.ndarray:
 def read_provenance(hdus: Any) -> dict[str, str]:
     """The table `PROVENANCE`."""
     return {str(row["key"]).strip(): str(row["value"]).strip() for row in hdus["PROVENANCE"].data}
+
+
+def provenance_of(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The table `PROVENANCE` of a file; empty where it has none.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    with open_fits(path) as hdus:
+        return read_provenance(hdus) if "PROVENANCE" in hdus else {}
 
 
 def kept_cards(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,4 +3,5 @@
 from jaxinv.optimize.assure import Assured as Assured
 from jaxinv.optimize.assure import assure as assure
 from jaxinv.optimize.fit import fit as fit
+from jaxinv.optimize.fit import labels_of as labels_of
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

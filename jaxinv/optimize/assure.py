@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxinv import batch, priors
 from jaxinv.observation import Observation
-from jaxinv.optimize.fit import fit
+from jaxinv.optimize.fit import fit_rows
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
 from jaxinv.problem import Problem
 from jaxinv.solution import Route, Solution, Status
@@ -113,7 +113,7 @@ def assure(
         kept = (mended.chi2 > solution.chi2[left]) & _converged(solution)[left]
         solution = _put(solution, left[~kept], mended, np.flatnonzero(~kept))
         route[left] = step
-    return Assured(_each(solution, lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
+    return Assured(solution.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
 
 
 def _converged(solution: Solution) -> np.ndarray:
@@ -140,14 +140,13 @@ def _refit(
         for name in rows.problem.names:
             value = solution.parameters[name][chosen]
             initial[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
-    found = fit(
-        rows.problem, observed, fixed=known, initial=initial, settings=settings, seed=seed, first_index=first_index
-    )
-    return _each(found, lambda x: x[: len(left)])
+    few = batch.Rows(rows.problem, observed, known, (size,))
+    found = fit_rows(few, initial, settings, seed, first_index + chosen)
+    return found.each(lambda x: x[: len(left)])
 
 
 def _flat(solution: Solution, n_batch: int) -> Solution:
-    return _each(solution, lambda x: np.array(x).reshape(-1, *x.shape[n_batch:]))
+    return solution.each(lambda x: np.array(x).reshape(-1, *x.shape[n_batch:]))
 
 
 def _put(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> Solution:
@@ -165,15 +164,4 @@ def _put(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> 
             fields[field.name] = {name: put(a[name], b[name]) for name in a}
         else:
             fields[field.name] = a if field.name == "labels" else put(a, b)
-    return Solution(**fields)
-
-
-def _each(solution: Solution, change: Any) -> Solution:
-    fields = {}
-    for field in dataclasses.fields(solution):
-        value = getattr(solution, field.name)
-        if isinstance(value, dict):
-            fields[field.name] = {name: change(array) for name, array in value.items()}
-        else:
-            fields[field.name] = value if field.name == "labels" else change(value)
     return Solution(**fields)

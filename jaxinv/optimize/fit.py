@@ -54,13 +54,19 @@ def fit(
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
             not a parameter, or the data carry a unit.
     """
-    # Numbers as arrays, so that another tolerance is not another program.
-    settings = jax.tree.map(np.float32, settings or LevenbergMarquardt())
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
-    indices = first_index + np.arange(rows.n, dtype=np.uint32)
-    inputs = (rows.observed, rows.known, first, indices)
+    return fit_rows(rows, first, settings or LevenbergMarquardt(), seed, first_index + np.arange(rows.n))
+
+
+def fit_rows(
+    rows: batch.Rows, first: Mapping[str, np.ndarray], settings: LevenbergMarquardt, seed: int, indices: np.ndarray
+) -> Solution:
+    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for."""
+    # Numbers as arrays, so that another tolerance is not another program.
+    settings = jax.tree.map(np.float32, settings)
+    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
     arrays = over_devices(_fit_batch, (settings, rows.problem, seed), inputs)
     return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
@@ -150,6 +156,11 @@ def _inverse(curvature: Array) -> Array:
     return jnp.where(jnp.all(diagonal > 0), inverse / (size[:, None] * size), jnp.nan)
 
 
+def labels_of(problem: Problem) -> tuple[str, ...]:
+    """What stands along the axes of the covariance: one label for each inferred scalar."""
+    return Layout.of(problem).labels
+
+
 def to_solution(
     problem: Problem, known: dict[str, np.ndarray], arrays: dict[str, Any], shape: tuple[int, ...]
 ) -> Solution:
@@ -160,7 +171,7 @@ def to_solution(
         parameters={name: arrays["parameters"][name] for name in order},
         standard_error={name: arrays["standard_error"][name] for name in order if name in arrays["standard_error"]},
         covariance=arrays["covariance"],
-        labels=Layout.of(problem).labels,
+        labels=labels_of(problem),
         chi2=arrays["chi2"],
         iterations=arrays["iterations"],
         starts=arrays["starts"],

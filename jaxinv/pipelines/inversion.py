@@ -1,10 +1,10 @@
-"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: calibrate, fit chunk by chunk, save, resume."""
+"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: calibrate, fit piece by piece, save, resume."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +16,12 @@ from tqdm import tqdm
 from jaxinv.forward import Forward
 from jaxinv.noise import Gaussian
 from jaxinv.observation import StokesCube
-from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
+from jaxinv.pieces import Pieces, join, n_done, remaining
 from jaxinv.pipelines.calibration import TELLURIC, Calibration, calibrate
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.problem import Problem
-from jaxinv.solution import Solution, SolutionMap
+from jaxinv.solution import Solution, SolutionMap, Status
 from jaxinv.spectra.constants import SPEED_OF_LIGHT
 from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.line import Line
@@ -29,8 +30,8 @@ from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
-Chunks = MutableMapping[int, dict[str, np.ndarray]]
-"""Where finished chunks are kept: a dict in memory, or a store on disk from which a later run resumes."""
+_PER_CPU, _PER_ACCELERATOR = 4096, 65536
+"""Pixels fitted and saved together, for each device of its kind."""
 
 
 class Preparation(NamedTuple):
@@ -106,7 +107,7 @@ def invert(
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
     network: Any = None,
-    chunks: Chunks | None = None,
+    pieces: Pieces | None = None,
     progress: bool = True,
 ) -> SolutionMap:
     """Maps of the magnetic field, the velocity and the line parameters, with errors, from a Stokes cube.
@@ -117,7 +118,7 @@ def invert(
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
         network: from `load_network`, for the methods "learned" and "amortized"; the shipped one where `None`.
-        chunks: keeps every finished chunk; chunks that it holds already are not fitted again.
+        pieces: keeps what is finished; pixels that it holds already are not fitted again.
         progress: show a bar with the rate and the time left.
 
     Returns:
@@ -130,7 +131,7 @@ def invert(
     if wavelength_offset is not None:
         wavelength_offset = matching(wavelength_offset, cube, config.region)
     ready = prepare(cube, config, psf=psf)
-    chunks = {} if chunks is None else chunks
+    pieces = {} if pieces is None else pieces
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(), n_pixels)
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
@@ -141,23 +142,22 @@ def invert(
 
         network = network or load_network(config.method)
         quick = QuickInversion(network, ready, config, wavelength_offset, settings, psf)
-    pieces = [(start, min(start + size, n_pixels)) for start in range(0, n_pixels, size)]
-    missing = [index for index in range(len(pieces)) if index not in chunks]
-    done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
+    done = n_done(pieces, n_pixels)
     with tqdm(
         total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
     ) as bar:
-        for index in missing:
-            start, stop = pieces[index]
+        for start, stop in remaining(pieces, n_pixels, size):
             if quick is not None:
                 found = quick(start, stop, size)
                 whole = {**_arrays(found.solution), "route": found.route}
-                chunks[index] = {name: array[: stop - start] for name, array in whole.items()}
+                pieces[start, stop] = {name: array[: stop - start] for name, array in whole.items()}
             else:
                 fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-                chunks[index] = _arrays(fit_chunk(ready, start, stop, size, fixed, settings, config.seed))
+                pieces[start, stop] = _arrays(fit_piece(ready, start, stop, size, fixed, settings, config.seed))
             bar.update(stop - start)
-    solution, route = _joined(ready.problem, chunks, ready.cube.map_shape)
+    arrays = join(pieces, n_pixels, {"status": Status.NOT_COMPUTED})
+    known = () if wavelength_offset is None else ("wavelength_offset",)
+    solution, route = _solution(arrays, labels_of(ready.problem.given(known)), ready.cube.map_shape)
     if quick is not None and wavelength_offset is None:
         solution.parameters.pop("wavelength_offset", None)  # the network's own
     units = ready.problem.forward.units
@@ -331,30 +331,20 @@ def stated(
 
 
 def _chunk_size() -> int:
-    return 4096 * len(jax.devices()) if jax.default_backend() == "cpu" else 65536 * len(jax.devices())
+    return (_PER_CPU if jax.default_backend() == "cpu" else _PER_ACCELERATOR) * len(jax.devices())
 
 
-def fit_chunk(
+def fit_piece(
     ready: Preparation, start: int, stop: int, size: int, fixed: Mapping[str, np.ndarray], settings: Any, seed: int
 ) -> Solution:
-    """Fit some pixels; a short last chunk is padded, so that every chunk runs the same compiled program."""
+    """Fit some pixels; a short piece is padded, so that every piece runs the same compiled program."""
     spectra = ready.spectra(start, stop)
     n = stop - start
     padding = ((0, size - n),)
     spectra = np.pad(spectra, (*padding, (0, 0), (0, 0)), constant_values=np.nan)
     fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
     solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=start)
-    return _each(solution, lambda array: array[:n])
-
-
-def _each(solution: Solution, change: Any) -> Solution:
-    fields = {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            fields[name] = {key: change(array) for key, array in value.items()}
-        elif name != "labels":
-            fields[name] = change(value)
-    return Solution(**fields)
+    return solution.each(lambda array: array[:n])
 
 
 def _arrays(solution: Solution) -> dict[str, np.ndarray]:
@@ -366,16 +356,9 @@ def _arrays(solution: Solution) -> dict[str, np.ndarray]:
     }
 
 
-def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> tuple[Solution, np.ndarray | None]:
-    arrays: dict[str, np.ndarray] = {}
-    position = 0
-    for index in range(len(chunks)):
-        chunk = chunks[index]
-        for name, part in chunk.items():
-            if name not in arrays:
-                arrays[name] = np.empty((map_shape[0] * map_shape[1], *part.shape[1:]), part.dtype)
-            arrays[name][position : position + len(part)] = part
-        position += len(chunk["chi2"])
+def _solution(
+    arrays: dict[str, np.ndarray], labels: tuple[str, ...], map_shape: tuple[int, int]
+) -> tuple[Solution, np.ndarray | None]:
     arrays = {name: value.reshape(*map_shape, *value.shape[1:]) for name, value in arrays.items()}
 
     def named(group: str) -> dict[str, np.ndarray]:
@@ -385,7 +368,7 @@ def _joined(problem: Problem, chunks: Chunks, map_shape: tuple[int, int]) -> tup
         parameters=named("parameters"),
         standard_error=named("standard_error"),
         covariance=arrays["covariance"],
-        labels=problem.names,
+        labels=labels,
         chi2=arrays["chi2"],
         iterations=arrays["iterations"],
         starts=arrays["starts"],

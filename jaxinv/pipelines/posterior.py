@@ -1,4 +1,4 @@
-"""Posteriors of a map of Stokes spectra: calibrate, fit and sample chunk by chunk, summarize, resume."""
+"""Posteriors of a map of Stokes spectra: calibrate, fit and sample piece by piece, summarize, resume."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from jaxinv.calibration_report import CalibrationReport
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt
+from jaxinv.pieces import Pieces, join, n_done, remaining
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.inversion import Chunks, Preparation, fit_chunk, matching, prepare, provenance
-from jaxinv.posterior import Posterior, PosteriorMap
+from jaxinv.pipelines.inversion import Preparation, fit_piece, matching, prepare, provenance
+from jaxinv.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
 from jaxinv.sampling.runs import Advance
@@ -24,7 +25,7 @@ Keep = Callable[[int, int, dict[str, np.ndarray]], None]
 
 _MAPS = ("median", "lower", "upper", "r_hat", "ess", "scalars")
 _GROUPS = 8
-"""Compiled programs' worth of pixels in a chunk: what a resumed run loses at most."""
+"""Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
 
 
 def method_of(config: SampleConfig) -> Method:
@@ -49,7 +50,7 @@ def sample_maps(
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
-    chunks: Chunks | None = None,
+    pieces: Pieces | None = None,
     keep: Keep | None = None,
     progress: bool = True,
 ) -> PosteriorMap:
@@ -60,8 +61,8 @@ def sample_maps(
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom].
-        chunks: keeps every finished chunk's summaries; chunks that it holds already are not sampled again.
-        keep: takes each chunk's draws, every `config.thin`-th one, before its summaries are kept.
+        pieces: keeps the summaries of what is finished; pixels that it holds already are not sampled again.
+        keep: takes each piece's draws, every `config.thin`-th one, before its summaries are kept.
         progress: show a bar with draws per second, divergences so far and the time left.
 
     Raises:
@@ -72,24 +73,20 @@ def sample_maps(
         wavelength_offset = matching(wavelength_offset, cube, config.region)
     ready = prepare(cube, config, psf=psf)
     method = method_of(config)
-    chunks = {} if chunks is None else chunks
+    pieces = {} if pieces is None else pieces
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(ready, method, config.memory), n_pixels)
-    pieces = [(start, min(start + size, n_pixels)) for start in range(0, n_pixels, size)]
-    missing = [index for index in range(len(pieces)) if index not in chunks]
-    done = n_pixels - sum(pieces[index][1] - pieces[index][0] for index in missing)
-    with progress_bar(n_pixels, progress, done) as bar:
+    with progress_bar(n_pixels, progress, n_done(pieces, n_pixels)) as bar:
         advance = advance_of(bar)
-        for index in missing:
-            start, stop = pieces[index]
+        for start, stop in remaining(pieces, n_pixels, size):
             fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-            posterior = _sample_chunk(ready, method, config, start, stop, size, fixed, advance)
+            posterior = _sample_piece(ready, method, config, start, stop, size, fixed, advance)
             if keep is not None:
                 keep(
                     start, stop, {name: x[:, :, config.thin - 1 :: config.thin] for name, x in posterior.draws.items()}
                 )
-            chunks[index] = _summary(posterior)
-    return _joined(ready, config, chunks, len(pieces))
+            pieces[start, stop] = _summary(posterior)
+    return _joined(ready, config, join(pieces, n_pixels, {"status": PosteriorStatus.NOT_COMPUTED}))
 
 
 def posterior_predictive(
@@ -111,7 +108,7 @@ def posterior_predictive(
 
 
 def calibrate_observation(
-    ready: Preparation, config: SampleConfig, n: int, *, chunks: Chunks | None = None, progress: bool = True
+    ready: Preparation, config: SampleConfig, n: int, *, pieces: Pieces | None = None, progress: bool = True
 ) -> CalibrationReport:
     """Simulation-based calibration on the problem of an observation: its lines, wavelengths, noise and prior.
 
@@ -119,11 +116,11 @@ def calibrate_observation(
         ready: what `prepare` returned.
         config: the options; `bounds` narrow the prior, and with it the population that is simulated.
         n: simulated pixels.
-        chunks: keeps finished groups.
+        pieces: keeps what is finished.
         progress: show a bar.
     """
     key = jax.random.key(config.seed)
-    return calibrate(ready.problem, method_of(config), n, key=key, chunks=chunks, progress=progress)
+    return calibrate(ready.problem, method_of(config), n, key=key, pieces=pieces, progress=progress)
 
 
 def _chunk_size(ready: Preparation, method: Method, memory: float) -> int:
@@ -131,7 +128,7 @@ def _chunk_size(ready: Preparation, method: Method, memory: float) -> int:
     return int(np.clip(fits, 1, _GROUPS * default_group(method) * len(jax.devices())))
 
 
-def _sample_chunk(
+def _sample_piece(
     ready: Preparation,
     method: Method,
     config: SampleConfig,
@@ -142,7 +139,7 @@ def _sample_chunk(
     advance: Advance,
 ) -> Posterior:
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    modes = fit_chunk(ready, start, stop, size, fixed, settings, config.seed)
+    modes = fit_piece(ready, start, stop, size, fixed, settings, config.seed)
     return draw(
         ready.problem,
         ready.spectra(start, stop),
@@ -151,13 +148,13 @@ def _sample_chunk(
         fixed=fixed,
         initial=modes,
         first_index=start,
-        group=min(default_group(method), -(-size // len(jax.devices()))),  # the same program for a short last chunk
+        group=min(default_group(method), -(-size // len(jax.devices()))),  # the same program for a short piece
         advance=advance,
     )
 
 
 def _summary(posterior: Posterior) -> dict[str, np.ndarray]:
-    """A chunk as flat named arrays, for a store."""
+    """A piece as flat named arrays, for a store."""
     maps = {
         "median": posterior.median(),
         "lower": posterior.quantile(0.16),
@@ -170,10 +167,8 @@ def _summary(posterior: Posterior) -> dict[str, np.ndarray]:
     return {**flat, "status": posterior.status}
 
 
-def _joined(ready: Preparation, config: SampleConfig, chunks: Chunks, n: int) -> PosteriorMap:
-    parts = [chunks[index] for index in range(n)]
-    shape = ready.cube.map_shape
-    arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]).reshape(shape) for name in parts[0]}
+def _joined(ready: Preparation, config: SampleConfig, flat: dict[str, np.ndarray]) -> PosteriorMap:
+    arrays: dict[str, Any] = {name: values.reshape(ready.cube.map_shape) for name, values in flat.items()}
 
     def named(group: str) -> dict[str, np.ndarray]:
         return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}

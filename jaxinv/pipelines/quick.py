@@ -135,7 +135,7 @@ class QuickInversion:
         return {"wavelength_offset": np.asarray(self._shift + own, np.float32)}
 
     def __call__(self, start: int, stop: int, size: int) -> Assured:
-        """Pixels `start` to `stop`; a short last chunk is padded to `size`."""
+        """Pixels `start` to `stop`; a short piece is padded to `size`."""
         n = stop - start
         padding = ((0, size - n),)
         spectra = np.pad(self._spectra(start, stop), (*padding, (0, 0), (0, 0)), constant_values=np.nan)

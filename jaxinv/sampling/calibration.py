@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jaxinv.calibration_report import CalibrationReport
-from jaxinv.posterior import Posterior
+from jaxinv.pieces import Pieces, join, n_done, remaining
+from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling.methods import Chains, Method, checked
+from jaxinv.sampling.programs import object_keys
 from jaxinv.sampling.sampler import advance_of, draw, progress_bar
 
 _TOGETHER = 128
@@ -27,7 +29,7 @@ def calibrate(
     *,
     key: PRNGKeyArray,
     n_draws: int = 199,
-    chunks: MutableMapping[int, dict[str, np.ndarray]] | None = None,
+    pieces: Pieces | None = None,
     progress: bool = False,
 ) -> CalibrationReport:
     """Simulation-based calibration and coverage of any method that returns a posterior.
@@ -41,7 +43,7 @@ def calibrate(
         key: random key.
         n_draws: the truth is ranked among so many draws of each object, spread evenly over its chains. One less than a
             multiple of 20 gives histograms with equal bins.
-        chunks: keeps finished groups of objects; those that it holds already are not sampled again.
+        pieces: keeps what is finished; objects that it holds already are not sampled again.
         progress: show a bar.
 
     Raises:
@@ -57,27 +59,23 @@ def calibrate(
         made = math.prod(method.shape)
         raise ValueError(f"{type(method).__name__} makes {made} draws of each object; n_draws = {n_draws} needs more")
     simulation, sampling = jax.random.split(key)
-    chunks = {} if chunks is None else chunks
-    starts = range(0, n, _TOGETHER)
-    missing = [k for k in range(len(starts)) if k not in chunks]
-    done = n - sum(min(_TOGETHER, n - starts[k]) for k in missing)
-    with progress_bar(n, progress, done, "object") as bar:
+    pieces = {} if pieces is None else pieces
+    with progress_bar(n, progress, n_done(pieces, n), "object") as bar:
         advance = advance_of(bar)
-        for k in missing:
-            start, stop = starts[k], min(starts[k] + _TOGETHER, n)
-            truth, data = problem.simulate(jax.random.fold_in(simulation, k), (_TOGETHER,))
+        for start, stop in remaining(pieces, n, _TOGETHER):
+            # As many as ever, so that a short piece needs no program of its own.
+            truth, data = jax.vmap(problem.simulate)(object_keys(simulation, start + np.arange(_TOGETHER)))
             truth = {name: np.asarray(truth[name])[: stop - start] for name in problem.names}
             data = data[: stop - start]
             if isinstance(method, Method):
                 posterior = draw(problem, data, key=sampling, method=method, first_index=start, advance=advance)
             else:
-                posterior = method(problem, data, jax.random.fold_in(sampling, k))
+                posterior = method(problem, data, jax.random.fold_in(sampling, start))
                 bar.update(stop - start)
             part = _ranks(problem, posterior, truth, n_draws)
-            chunks[k] = {**part, "status": np.asarray(posterior.status)}
-    parts = [chunks[k] for k in range(len(starts))]
-    status = np.concatenate([part["status"] for part in parts])
-    ranks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "status"}
+            pieces[start, stop] = {**part, "status": np.asarray(posterior.status)}
+    ranks = join(pieces, n, {"status": PosteriorStatus.NOT_COMPUTED})
+    status = ranks.pop("status")
     usable = np.all([x >= 0 for x in ranks.values()], axis=0)
     if not usable.any():
         raise ValueError("the method returned no finite draws for any simulated object")

@@ -209,21 +209,21 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["invert", "cube.fits", *SIGMA, "--chunk-size", "16", "--no-quicklook", "-o"]
-    keep = io.ChunkStore.__setitem__
+    keep = io.PieceStore.__setitem__
 
-    def interrupted(store: io.ChunkStore, index: int, chunk: dict) -> None:
-        keep(store, index, chunk)
-        if index == 1:
+    def interrupted(store: io.PieceStore, piece: tuple[int, int], arrays: dict) -> None:
+        keep(store, piece, arrays)
+        if piece == (16, 32):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(io.ChunkStore, "__setitem__", interrupted)
+    monkeypatch.setattr(io.PieceStore, "__setitem__", interrupted)
     assert main([*arguments, "a.fits"]) == 130
-    assert "2 chunks are kept in a.fits.partial; the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr(io.ChunkStore, "__setitem__", keep)
+    assert "32 of 64 pixels are kept in a.fits.partial; the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr(io.PieceStore, "__setitem__", keep)
     assert "another options" in refused(capsys, *arguments, "a.fits", "--seed", "5")
     capsys.readouterr()
     assert main([*arguments, "a.fits"]) == 0
-    assert "2 chunks are done already" in capsys.readouterr().out
+    assert "32 of 64 pixels are done already" in capsys.readouterr().out
     assert not (folder / "a.fits.partial").exists()
     assert main([*arguments, "b.fits", "--quiet"]) == 0
     with fits.open("a.fits") as one, fits.open("b.fits") as other:
@@ -232,7 +232,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
 
 def test_restart_discards_an_unfinished_run(folder: Path) -> None:
-    io.ChunkStore(folder / "a.fits.partial", {"input": "other"})[0] = {"chi2": np.zeros(3)}
+    io.PieceStore(folder / "a.fits.partial", {"input": "other"})[0, 3] = {"chi2": np.zeros(3)}
     assert main(["invert", "cube.fits", "-o", "a.fits", *SIGMA, "--restart", "--quiet"]) == 0
     assert not (folder / "a.fits.partial").exists()
 

@@ -105,21 +105,22 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         io.read_maps(tmp_path / "a.fits")
 
 
-def test_the_store_keeps_whole_chunks_only(tmp_path: Path) -> None:
-    store = io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "1"})
+def test_the_store_keeps_whole_pieces_only(tmp_path: Path) -> None:
+    store = io.PieceStore(tmp_path / "run", {"input": "abc", "options": "1"})
     assert len(store) == 0
-    chunk = {"chi2": np.arange(3.0), "parameters/velocity": np.ones(3, np.float32)}
-    store[0] = chunk
-    store[2] = chunk
-    again = io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "1"})
-    assert list(again) == [0, 2]
-    assert (1 in again, 2 in again) == (False, True)
-    assert again[0]["parameters/velocity"].dtype == np.float32
-    np.testing.assert_array_equal(again[2]["chi2"], chunk["chi2"])
-    damaged = next((tmp_path / "run").glob("*2.npz"))
+    arrays = {"chi2": np.arange(3.0), "parameters/velocity": np.ones(3, np.float32)}
+    store[0, 3] = arrays
+    store[6, 9] = arrays
+    again = io.PieceStore(tmp_path / "run", {"input": "abc", "options": "1"})
+    assert list(again) == [(0, 3), (6, 9)]
+    assert ((3, 6) in again, (6, 9) in again) == (False, True)
+    assert again[0, 3]["parameters/velocity"].dtype == np.float32
+    np.testing.assert_array_equal(again[6, 9]["chi2"], arrays["chi2"])
+    damaged = next((tmp_path / "run").glob("*9.npz"))
     damaged.write_bytes(damaged.read_bytes()[:50])
-    assert 2 not in again
+    assert (6, 9) not in again
+    assert list(again) == [(0, 3)]
     with pytest.raises(io.InputError, match=r"another options: .*--restart"):
-        io.ChunkStore(tmp_path / "run", {"input": "abc", "options": "2"})
+        io.PieceStore(tmp_path / "run", {"input": "abc", "options": "2"})
     again.discard()
     assert not (tmp_path / "run").exists()

@@ -84,16 +84,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(observed: StokesCube) -> None
     config = dataclasses.replace(CONFIG, chunk_size=16)
 
     class Interrupted(dict):
-        def __setitem__(self, index: int, chunk: dict) -> None:
-            super().__setitem__(index, chunk)
-            if index == 1:
+        def __setitem__(self, piece: tuple[int, int], arrays: dict) -> None:
+            super().__setitem__(piece, arrays)
+            if len(self) == 2:
                 raise KeyboardInterrupt
 
-    chunks = Interrupted()
+    pieces = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        invert(observed, config, chunks=chunks, progress=False)
-    assert sorted(chunks) == [0, 1]
-    resumed = invert(observed, config, chunks=dict(chunks), progress=False)
+        invert(observed, config, pieces=pieces, progress=False)
+    assert sorted(pieces) == [(0, 16), (16, 32)]
+    resumed = invert(observed, config, pieces=dict(pieces), progress=False)
     whole = invert(observed, config, progress=False)
     for name in whole.parameters:
         np.testing.assert_array_equal(resumed.parameters[name], whole.parameters[name])

@@ -30,12 +30,12 @@ def folder(cube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Interrupted(dict):
-    """A store that is pulled away after its first chunk."""
+    """A store that is pulled away after its first piece."""
 
-    def __setitem__(self, index: int, chunk: dict) -> None:
+    def __setitem__(self, piece: tuple[int, int], arrays: dict) -> None:
         if len(self) == 1:
             raise KeyboardInterrupt
-        super().__setitem__(index, chunk)
+        super().__setitem__(piece, arrays)
 
 
 @pytest.mark.slow
@@ -44,11 +44,11 @@ def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
     whole: dict = {}
     maps = sample_maps(cube, FAST, keep=lambda a, b, draws: whole.update({(a, b): draws}), progress=False)
     kept: dict = {}
-    chunks = Interrupted()
+    pieces = Interrupted()
     take = lambda a, b, draws: kept.update({(a, b): draws})  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
-        sample_maps(cube, FAST, chunks=chunks, keep=take, progress=False)
-    again = sample_maps(cube, FAST, chunks=dict(chunks), keep=take, progress=False)
+        sample_maps(cube, FAST, pieces=pieces, keep=take, progress=False)
+    again = sample_maps(cube, FAST, pieces=dict(pieces), keep=take, progress=False)
     for name, values in maps.median.items():
         np.testing.assert_array_equal(again.median[name], values)
     assert kept.keys() == whole.keys() == {(0, 5), (5, 8)}
@@ -144,13 +144,13 @@ def test_nothing_is_lost_by_a_command_that_is_wrong(folder: Path, capsys: pytest
     import zarr
 
     zarr.open_group(str(folder / "draws.zarr"), mode="w", zarr_format=3).require_group("posterior")
-    chunks = io.ChunkStore("out.fits.partial", {"store": "draws.zarr"})
-    chunks[0] = {"x": np.zeros(3)}
+    pieces = io.PieceStore("out.fits.partial", {"store": "draws.zarr"})
+    pieces[0, 3] = {"x": np.zeros(3)}
     line = ["-o", "out.fits", "--store", "draws.zarr", "--overwrite", "--restart"]
     assert main(["sample", "cub.fits", *line]) == 2
     assert main(["sample", "cube.fits", *line, "--lines", "Foo"]) == 2
     assert (folder / "draws.zarr" / "posterior").exists()
-    assert 0 in chunks
+    assert (0, 3) in pieces
     assert main(["sample", "cube.fits", *line[:4], "--restart", "--lines", "Foo"]) == 2  # its own store: no question
     assert "cannot read 'Foo' as a line" in capsys.readouterr().err
     assert main(["sample", "cube.fits", "-o", "new.fits", "--store", "draws.zarr"]) == 2
@@ -172,12 +172,12 @@ def test_draws_that_are_gone_are_missed(
 
     monkeypatch.setattr(io.DrawStore, "write", stop_at_the_second)
     assert main(line) == 130
-    assert "1 chunks are kept" in capsys.readouterr().err
+    assert "6 of 12 pixels are kept" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     (folder / "draws.zarr").rename(folder / "elsewhere")
     assert main(line) == 2
-    assert "draws.zarr with the draws of 1 finished chunks is gone" in capsys.readouterr().err
+    assert "draws.zarr with the draws of 6 finished pixels is gone" in capsys.readouterr().err
     (folder / "elsewhere").rename(folder / "draws.zarr")
     assert main(line) == 0
     assert io.read_posteriors("out.fits").count()["converged"] == 12

@@ -69,11 +69,11 @@ def test_holm() -> None:
 
 
 def test_groups_that_are_kept_are_not_sampled_again() -> None:
-    chunks: dict = {}
-    first = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, chunks=chunks)
-    assert sorted(chunks) == [0, 1]
-    del chunks[1]
-    again = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, chunks=chunks)
+    pieces: dict = {}
+    first = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, pieces=pieces)
+    assert sorted(pieces) == [(0, 128), (128, 150)]
+    del pieces[128, 150]
+    again = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, pieces=pieces)
     np.testing.assert_array_equal(first.ranks["x"], again.ranks["x"])
 
 

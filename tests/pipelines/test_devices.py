@@ -1,0 +1,101 @@
+"""A run that is cut on some devices and goes on on others, in pieces of another size, gives the uninterrupted map."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxinv import io
+from jaxinv.pieces import join
+from tests.pipelines.test_inversion import SHAPE, observe, truth
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import jax
+from jaxinv import io
+from jaxinv.pipelines import InvertConfig, SampleConfig, inversion, invert, sample_maps
+
+here, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
+cube = io.read_stokes(here / "cube.fits")
+same = dict(sigma=(1e-3,), lines=("Fe I 6302.5",), effective_triplet=True, wavelength_shift=0.0, starts=1,
+            wavelength_range=(6302.1, 6302.9), continuum=25000.0)
+
+
+class Cut(io.PieceStore):
+    left = 0
+
+    def __setitem__(self, piece, arrays):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().__setitem__(piece, arrays)
+
+
+for kind, name, size, left in jobs:
+    pieces = Cut(here / name, {})
+    pieces.left = left
+    inversion._PER_CPU = size
+    laplace = SampleConfig(method="laplace", draws=25, chunk_size=size * len(jax.devices()), **same)
+    try:
+        if kind == "invert":
+            invert(cube, InvertConfig(**same), pieces=pieces, progress=False)
+        else:
+            sample_maps(cube, laplace, pieces=pieces, progress=False)
+    except KeyboardInterrupt:
+        assert left < 99
+"""
+
+DEVICES = (1, 2, 4)
+SIZES = (5, 8)
+N = SHAPE[0] * SHAPE[1]
+
+
+def work(folder: Path, devices: int, jobs: list[tuple[str, str, int, int]]) -> None:
+    flags = os.environ["XLA_FLAGS"].replace("device_count=2", f"device_count={devices}")
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(jobs)]
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def error_of(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    group, _, parameter = name.partition("/")
+    if group == "parameters":
+        return arrays[f"standard_error/{parameter}"]
+    return (arrays[f"upper/{parameter}"] - arrays[f"lower/{parameter}"]) / 2
+
+
+@pytest.mark.slow
+def test_devices_and_pieces_may_change_between_cut_and_resumption(tmp_path: Path) -> None:
+    io.write_stokes(tmp_path / "cube.fits", observe(truth()))
+    rng = np.random.default_rng()  # cut at another place each time
+    place = lambda devices, size: int(rng.integers(1, -(-N // (devices * size))))  # noqa: E731
+    pairs = [("invert", d, s, other) for d in DEVICES for s in SIZES for other in DEVICES]
+    pairs += [("sample", 1, 8, 2), ("sample", 2, 8, 1)]
+    for devices in DEVICES:
+        begun = sorted({(kind, s) for kind, d, s, _ in pairs if d == devices})
+        jobs = [(kind, f"{kind}-{devices}-{s}", s, place(devices, s)) for kind, s in begun]
+        work(
+            tmp_path, devices, jobs + [(kind, f"{kind}-whole", N, 99) for kind in ("invert", "sample") if devices == 1]
+        )
+    for devices in DEVICES:
+        jobs = []
+        for kind, d, s, other in pairs:
+            if other == devices:
+                jobs.append((kind, f"{kind}-{d}-{s}-{devices}", SIZES[1 - SIZES.index(s)], 99))
+                shutil.copytree(tmp_path / f"{kind}-{d}-{s}", tmp_path / jobs[-1][1])
+        work(tmp_path, devices, jobs)
+    for kind, d, s, other in pairs:
+        whole = join(io.PieceStore(tmp_path / f"{kind}-whole", {}), N, {})
+        found = join(io.PieceStore(tmp_path / f"{kind}-{d}-{s}-{other}", {}), N, {"status": 7})
+        np.testing.assert_array_equal(found["status"], 0)
+        for name in whole:
+            if name.startswith(("parameters/", "median/")):
+                difference = np.abs(found[name] - whole[name]) / error_of(whole, name)
+                assert np.max(difference) < 0.05, (kind, d, s, other, name)
