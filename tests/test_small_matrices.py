@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv.small_matrices import cholesky, cholesky_solve, solve_lower, solve_upper
+from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part, solve_lower, solve_upper
 
 
 @pytest.mark.parametrize("n", [1, 2, 9, 24, 25, 60])
@@ -38,3 +38,19 @@ def test_a_large_batch_on_many_devices_comes_back() -> None:
 
     run = jax.jit(jax.shard_map(solve, mesh=mesh, in_specs=here, out_specs=here))
     np.testing.assert_allclose(run(matrices), 1 / np.arange(1.0, 8193.0)[:, None] * np.ones(9), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+def test_the_positive_part_of_a_symmetric_matrix(n: int) -> None:
+    rng = np.random.default_rng(n)
+    root = rng.normal(size=(n, n)) * 10.0 ** rng.uniform(-2, 2, n)[:, None]
+    definite = (root @ root.T).astype(np.float32)
+    np.testing.assert_array_equal(positive_part(jnp.asarray(definite)), definite)  # as it is
+    values = np.linspace(-1, 2, n) if n > 1 else np.array([-1.0])
+    turn = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    mixed = (turn * values) @ turn.T
+    found = np.asarray(positive_part(jnp.asarray(mixed, jnp.float32)))
+    size = np.sqrt(np.abs(np.diag(mixed)))
+    lambdas, vectors = np.linalg.eigh(mixed / np.outer(size, size))
+    expected = (vectors * np.maximum(lambdas, 0)) @ vectors.T * np.outer(size, size)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max() + 1e-7)

@@ -16,17 +16,19 @@ compiled program does no work for finished problems, and hard ones cost only the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.scipy.linalg
 import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve
+from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part
 
 
 class LevenbergMarquardt(eqx.Module):
@@ -171,25 +173,36 @@ def _leading(column: Array, ndim: int) -> Array:
 def _add_prior(problem: Problem, layout: Layout, scale: Array, vector: Array, normal: Normal) -> Normal:
     if all(priors.is_flat(problem.prior[name]) for name in layout.names):
         return normal
+    values, slopes, curvatures = [], [], []
+    ends = np.cumsum(layout.sizes)
+    for name, shape, end, n in zip(layout.names, layout.shapes, ends, layout.sizes):
+        distribution, here = problem.prior[name], slice(end - n, end)
+        if priors.is_flat(distribution):
+            slopes.append(jnp.zeros(n, vector.dtype))
+            curvatures.append(jnp.zeros((n, n), vector.dtype))
+            continue
 
-    def cost(vector: Array) -> Array:
-        parameters = layout.unravel(vector * scale)
-        total = jnp.zeros(())
-        for name in layout.names:
-            distribution = problem.prior[name]
-            if not priors.is_flat(distribution):
-                # Not priors.log_density: on the edge of the support, where a bound holds a parameter, it may be -inf.
-                centre = priors.centre(distribution)
-                total = total - jnp.sum(distribution.log_prob(parameters[name]) - distribution.log_prob(centre))
-        return total
+        def cost(part: Array, distribution: Any = distribution, shape: Any = shape, here: Any = here) -> Array:
+            value = jnp.reshape(part * scale[here], shape)
+            # Not priors.log_density: on the edge of the support, where a bound holds a parameter, it may be -inf.
+            return -jnp.sum(distribution.log_prob(value) - distribution.log_prob(priors.centre(distribution)))
 
-    value, slope = jax.value_and_grad(cost)(vector)
-    curvature = jnp.diagonal(jax.hessian(cost)(vector))
+        value, slope = jax.value_and_grad(cost)(vector[here])
+        values.append(value)
+        slopes.append(slope)
+        curvatures.append(_convex_curvature(cost, vector[here], separable=not distribution.event_shape))
     return Normal(
-        normal.cost + 2 * value,
-        normal.gradient + slope,
-        normal.curvature + jnp.diag(jnp.maximum(curvature, 0)),
+        normal.cost + 2 * sum(values),
+        normal.gradient + jnp.concatenate(slopes),
+        normal.curvature + jax.scipy.linalg.block_diag(*curvatures),
     )
+
+
+def _convex_curvature(cost: Callable[[Array], Array], at: Array, *, separable: bool) -> Array:
+    """The Hessian of a prior's negative log density, `(n, n)`, without what would make a step go uphill."""
+    if separable:  # a sum over elements
+        return jnp.diag(jnp.maximum(jax.jvp(jax.grad(cost), (at,), (jnp.ones_like(at),))[1], 0))
+    return positive_part(jax.hessian(cost)(at))
 
 
 def damped_step(normal: Normal, damping: Array, held: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve, solve_upper
+from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part, solve_upper
 
 _FLAT = 0.25
 """Curvature of a direction that the data do not determine, for coordinates of order 1."""
@@ -87,8 +87,7 @@ def locate(
         free = constrained(z)
         residual, pull = jax.linearize(lambda p: problem.residual({**known, **p}, observed).ravel(), free)
         columns = jax.vmap(pull, in_axes=-1, out_axes=-1)(chain)
-        values, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
-        convex = jnp.matmul(vectors * jnp.maximum(values, 0), vectors.T, precision="highest")
+        convex = positive_part(jax.hessian(prior)(z))
         gradient = jnp.matmul(columns.T, residual, precision="highest") + jax.grad(prior)(z)
         return gradient, jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
 

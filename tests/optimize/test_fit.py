@@ -15,11 +15,13 @@ from jaxinv.observation import Observation
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.priors import Tied
 from jaxinv.problem import Problem
+from jaxinv.sampling import Laplace, draw
 from jaxinv.solution import Status
 from jaxinv.spectra import MilneEddington, milne_eddington_prior
 from tests.models import Decay, Line, Polynomial, Wave, X
 
 WIDE = dist.Uniform(-100.0, 100.0)
+EXACT = LevenbergMarquardt(tolerance=1e-7, relative_tolerance=0.0)
 LINE = {"intercept": WIDE, "slope": WIDE}
 DECAY = {"amplitude": dist.Uniform(0.0, 10.0), "rate": dist.Uniform(0.0, 10.0), "background": dist.Uniform(-5.0, 5.0)}
 
@@ -46,6 +48,52 @@ def test_a_linear_problem_has_the_closed_form_solution_and_covariance() -> None:
     np.testing.assert_allclose(found.chi2, misfit, rtol=1e-4)
     assert found.labels == ("intercept", "slope")
     assert np.all(found.status == Status.CONVERGED)
+
+
+def test_a_correlated_prior_gives_the_posterior_in_closed_form() -> None:
+    covariance = 0.04 * (0.1 * np.eye(3) + 0.9)
+    centre, sigma = np.array([0.3, -0.2, 0.1]), 0.5
+    coefficients = dist.MultivariateNormal(jnp.asarray(centre), jnp.asarray(covariance))
+    problem = Problem(Polynomial(), Gaussian(sigma), {"coefficients": coefficients, "scale": 1.0})
+    data = np.random.default_rng(1).normal(0.5, sigma, (6, len(X))).astype(np.float32)
+    found = fit(problem, data, settings=EXACT)
+    design, inverse = X[:, None] ** np.arange(3), np.linalg.inv(covariance)
+    precision = design.T @ design / sigma**2 + inverse
+    expected = np.linalg.solve(precision, design.T @ data.T / sigma**2 + (inverse @ centre)[:, None])
+    exact = np.linalg.inv(precision)
+    error = np.sqrt(np.diag(exact))
+    np.testing.assert_allclose(found.covariance, np.broadcast_to(exact, (6, 3, 3)), rtol=2e-3)
+    np.testing.assert_allclose(found.standard_error["coefficients"][0], error, rtol=1e-3)
+    assert np.max(np.abs(found.parameters["coefficients"] - expected.T) / error) < 0.01
+    drawn = draw(problem, data[0], key=jax.random.key(0), method=Laplace(n_draws=20000)).draws["coefficients"][0]
+    np.testing.assert_allclose(np.cov(drawn.T) / np.outer(error, error), exact / np.outer(error, error), atol=0.03)
+
+
+def test_a_correlated_prior_with_a_tied_parameter() -> None:
+    class Plane(Forward):
+        @property
+        def units(self) -> dict[str, str]:
+            return {"pair": "", "twice": ""}
+
+        @property
+        def shapes(self) -> dict[str, tuple[int, ...]]:
+            return {"pair": (2,)}
+
+        def __call__(self, parameters: Parameters) -> Array:
+            constant, slope = parameters["pair"]
+            return constant + slope * jnp.asarray(X) + parameters["twice"] * jnp.asarray(X) ** 2
+
+    covariance = np.array([[0.04, 0.036], [0.036, 0.04]])
+    pair = dist.MultivariateNormal(jnp.zeros(2), jnp.asarray(covariance))
+    problem = Problem(Plane(), Gaussian(1.0), {"pair": pair, "twice": Tied("pair", lambda p: 2 * p[1])})
+    data = np.random.default_rng(2).normal(0.2, 1.0, (4, len(X))).astype(np.float32)
+    found = fit(problem, data, settings=EXACT)
+    design = np.column_stack([np.ones_like(X), X + 2 * X**2])
+    exact = np.linalg.inv(design.T @ design + np.linalg.inv(covariance))
+    np.testing.assert_allclose(found.covariance, np.broadcast_to(exact, (4, 2, 2)), rtol=2e-3)
+    np.testing.assert_allclose(found.standard_error["twice"], 2 * np.sqrt(exact[1, 1]), rtol=1e-3)
+    mean = (exact @ design.T @ data.T).T
+    assert np.max(np.abs(found.parameters["pair"] - mean) / np.sqrt(np.diag(exact))) < 0.01
 
 
 def test_a_gaussian_prior_gives_the_ridge_solution() -> None:
