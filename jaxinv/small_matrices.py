@@ -2,7 +2,8 @@
 
 A batch of small matrices is slow in LAPACK (one call for each), and not safe: jaxlib's kernels split a large batch
 among the threads that run the program and wait for them, for ever where each thread waits, as it happens when a CPU is
-used as so many devices as it has cores (seen with jaxlib 0.10.2). Larger matrices go to LAPACK, one by one.
+used as so many devices as it has cores (seen with jaxlib 0.10.2). Larger matrices go to LAPACK: `lapack_work` is what
+a program tells `devices.mesh_of` of them, which then keeps it on one device.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ import jax.scipy.linalg
 from jaxtyping import Array
 
 _SMALL = 24
+
+
+def lapack_work(n: int) -> int:
+    """Operations that the factorization of one `(n, n)` matrix leaves to LAPACK."""
+    return n**3 if n > _SMALL else 0
 
 
 def cholesky(matrix: Array) -> Array:

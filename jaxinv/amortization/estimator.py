@@ -20,7 +20,7 @@ from jaxinv.networks import Network
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, quadratic_model, scales
+from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, lapack_of, quadratic_model, scales
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
@@ -115,12 +115,12 @@ class PointEstimator(eqx.Module):
         self.data.check(rows.problem, rows.known)
         inputs = (rows.observed, rows.known)
         if self.context is None:
-            arrays = over_devices(_objects, (self, rows.problem), inputs)
+            arrays = over_devices(_objects, (self, rows.problem), inputs, lapack=lapack_of(rows.problem))
         else:
             if len(rows.shape) < 2:
                 raise ValueError(f"the network was trained for maps; the data are a batch of {rows.shape}")
             maps = jax.tree.map(lambda x: x.reshape(-1, *rows.shape[-2:], *x.shape[1:]), inputs)
-            arrays = over_devices(_maps, (self, rows.problem), maps)
+            arrays = over_devices(_maps, (self, rows.problem), maps, lapack=lapack_of(rows.problem))
             arrays = jax.tree.map(lambda x: x.reshape(rows.n, *x.shape[3:]), arrays)
         return to_solution(rows.problem, rows.known, arrays, rows.shape)
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from jaxinv import batch, priors
 from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
-from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, scales, solve
+from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, lapack_of, scales, solve
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import cholesky, cholesky_solve
 from jaxinv.solution import Solution, Status
@@ -67,7 +67,7 @@ def fit_rows(
     # Numbers as arrays, so that another tolerance is not another program.
     settings = jax.tree.map(np.float32, settings)
     inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
-    arrays = over_devices(_fit_batch, (settings, rows.problem, seed), inputs)
+    arrays = over_devices(_fit_batch, (settings, rows.problem, seed), inputs, lapack=lapack_of(rows.problem))
     return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
 

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part
+from jaxinv.small_matrices import cholesky, cholesky_solve, lapack_work, positive_part
 
 
 class LevenbergMarquardt(eqx.Module):
@@ -92,6 +92,11 @@ class Layout(NamedTuple):
         """Named arrays from `(n_free,)`."""
         parts = jnp.split(vector, np.cumsum(self.sizes)[:-1])
         return {n: jnp.reshape(x, shape) for n, x, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+
+def lapack_of(problem: Problem) -> int:
+    """What `devices.over_devices` has to be told of a program that takes damped steps of this problem."""
+    return lapack_work(sum(Layout.of(problem).sizes))
 
 
 class Normal(NamedTuple):

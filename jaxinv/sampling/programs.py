@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.devices import mesh_of, place, spread
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.sampling.diagnostics import Convergence, convergence
@@ -19,11 +20,8 @@ from jaxinv.sampling.methods import Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 
 _LOCATED_TOGETHER = 64
-_OBJECTS = jax.sharding.PartitionSpec("objects")
 _PREDICTIONS = 64
 """Replicated data sets for each posterior predictive p-value."""
-_LAPACK = 200_000
-"""Work of one batch of matrices that a CPU's LAPACK kernels do not yet split among threads (see `small_matrices`)."""
 
 
 @jax.jit
@@ -37,27 +35,13 @@ def _mesh_for(method: Method, inputs: Any) -> Any:
 
     Chains have a mass matrix each, in NumPyro's hands; an approximation may solve for each of its draws.
     """
-    devices = jax.devices()
     n, dimension = inputs[-1][1].shape
-    factorizations = dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape))
-    wedged = devices[0].platform == "cpu" and n * factorizations > _LAPACK * len(devices)
-    if len(devices) == 1 or n % len(devices) or wedged:
-        return None
-    return jax.make_mesh((len(devices),), ("objects",), axis_types=(jax.sharding.AxisType.Auto,))
-
-
-def _place(mesh: Any, tree: Any) -> Any:
-    """Arrays where a program wants them: from elsewhere, it would be compiled again."""
-    devices = jax.devices()[0] if mesh is None else jax.sharding.NamedSharding(mesh, _OBJECTS)
-    return jax.device_put(tree, devices)
+    return mesh_of(n, dimension**3 * (method.shape[0] if isinstance(method, Chains) else math.prod(method.shape)))
 
 
 def _spread(function: Callable[..., Any], mesh: Any, *arguments: Any) -> Any:
     """`function` of one object over the first axis of all arguments."""
-    mapped = jax.vmap(function)
-    if mesh is None:
-        return mapped(*arguments)
-    return jax.shard_map(mapped, mesh=mesh, in_specs=_OBJECTS, out_specs=_OBJECTS, check_vma=False)(*arguments)
+    return spread(jax.vmap(function), mesh, *arguments)
 
 
 @eqx.filter_jit
@@ -81,7 +65,7 @@ def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: A
 def begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
     """States of all chains before their warm-up; `inputs` are the data, what is known, and what `locate_all` found."""
     mesh = _mesh_for(method, inputs)
-    inputs, keys = _place(mesh, (inputs, keys))
+    inputs, keys = place(mesh, (inputs, keys))
     return _begin(method, problem, inputs, keys, mesh)
 
 
@@ -93,7 +77,7 @@ def _begin(method: Chains, problem: Problem, inputs: Any, keys: Array, mesh: Any
 def go_on(method: Chains, problem: Problem, inputs: Any, states: Any, n_steps: int, thin: int) -> tuple[Any, Draws]:
     """`n_steps` more of all chains, every `thin`-th one kept."""
     mesh = _mesh_for(method, inputs)
-    inputs, states = _place(mesh, (inputs, states))
+    inputs, states = place(mesh, (inputs, states))
     return _go_on(method, problem, inputs, states, jnp.asarray(n_steps), jnp.asarray(thin), mesh)
 
 
@@ -110,7 +94,7 @@ def _go_on(
 def draw_all(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draws:
     """Draws of a method that is done in one go."""
     mesh = _mesh_for(method, inputs)
-    inputs, keys = _place(mesh, (inputs, keys))
+    inputs, keys = place(mesh, (inputs, keys))
     return _draw_all(method, problem, inputs, keys, mesh)
 
 
@@ -126,7 +110,7 @@ def _target(problem: Problem, inputs: Any) -> Target:
 
 def judge(problem: Problem, inputs: Any, x: Array) -> dict[str, Any]:
     """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value."""
-    inputs, x = _place(None, (inputs, x))
+    inputs, x = place(None, (inputs, x))
     return _judge(problem, inputs, x)
 
 

@@ -17,7 +17,7 @@ from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, scales
+from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, lapack_of, scales
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
@@ -69,7 +69,9 @@ class Unrolled(eqx.Module):
         rows = batch.in_rows(problem, data, fixed)
         first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
         self.learned.check(rows.problem, rows.known)
-        arrays = over_devices(_loop, (self.learned, rows.problem), (rows.observed, rows.known, first))
+        arrays = over_devices(
+            _loop, (self.learned, rows.problem), (rows.observed, rows.known, first), lapack=lapack_of(rows.problem)
+        )
         return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
     def save(self, path: str | os.PathLike[str], problem: Problem, notes: Mapping[str, Any] | None = None) -> None:

@@ -1,5 +1,8 @@
 """`fit` against closed forms, SciPy, certified problems and simulated truth."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +21,7 @@ from jaxinv.problem import Problem
 from jaxinv.sampling import Laplace, draw
 from jaxinv.solution import Status
 from jaxinv.spectra import MilneEddington, milne_eddington_prior
+from tests.conftest import ROOT
 from tests.models import Decay, Line, Polynomial, Wave, X
 
 WIDE = dist.Uniform(-100.0, 100.0)
@@ -400,3 +404,29 @@ def test_the_global_minimum_is_found_and_the_error_bars_hold(case: str) -> None:
     if case == "6301+6302":  # pyMilne with five starts reaches 1.6 G and 1.8 m/s
         assert medians["field_strength"] <= 1.6
         assert medians["velocity"] <= 1.8e-3
+
+
+MANY = """
+import jax, jax.numpy as jnp, numpy as np, numpyro.distributions as dist
+from jaxinv.forward import Forward
+from jaxinv.noise import Gaussian
+from jaxinv.optimize import fit
+from jaxinv.problem import Problem
+
+class Waves(Forward):
+    units = {"a": ""}
+    shapes = {"a": (40,)}
+
+    def __call__(self, parameters):
+        return jnp.cos(jnp.arange(60.0)[:, None] * jnp.arange(40) / 20) @ parameters["a"]
+
+assert len(jax.devices()) == 2
+problem = Problem(Waves(), Gaussian(0.1), {"a": dist.Normal(0, 1).expand([40])})
+found = fit(problem, np.random.default_rng(0).normal(0, 1, (256, 60)).astype(np.float32))
+assert np.all(found.status == 0) and found.covariance.shape == (256, 40, 40)
+"""
+
+
+def test_many_parameters_on_several_devices_come_back() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
