@@ -115,26 +115,94 @@ class ImageRows:
         return values
 
 
-def spatial_cards(header: Any, x_axis: int | None, y_axis: int | None) -> dict[str, Any]:
+def spatial_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any = None) -> dict[str, Any]:
     """Cards of the two spatial axes, renumbered to 1 (x) and 2 (y), and those that say where the data come from.
 
     Args:
         header: of the cube.
         x_axis: FITS number (from 1) of the axis that becomes x; `None` where there is none.
         y_axis: the same for y.
+        hdus: the file, for world coordinates that are tables.
     """
-    cards: dict[str, Any] = {}
-    for new, old in ((1, x_axis), (2, y_axis)):
-        for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT"):
-            if old is not None and f"{key}{old}" in header:
-                cards[f"{key}{new}"] = header[f"{key}{old}"]
-    for i, row in ((1, x_axis), (2, y_axis)):
-        for j, column in ((1, x_axis), (2, y_axis)):
-            if row is not None and column is not None and f"PC{row}_{column}" in header:
-                cards[f"PC{i}_{j}"] = header[f"PC{row}_{column}"]
+    cards = _world_cards(header, x_axis, y_axis, hdus)
     for key in (*ORIGIN_CARDS, *OBSERVER_CARDS):
         if key in header and header[key] not in ("", None):
             cards[key] = header[key]
     if "DATE-OBS" not in cards and header.get("DATE_OBS"):
         cards["DATE-OBS"] = header["DATE_OBS"]
     return cards
+
+
+def is_world_card(key: str) -> bool:
+    """Whether a card belongs to the world coordinates of an image."""
+    return key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC", "PV")) or key in _FRAME
+
+
+_FRAME = ("LONPOLE", "LATPOLE", "RADESYS", "EQUINOX")
+
+
+def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any) -> dict[str, Any]:
+    """World coordinates of x and y as astropy understands the cube's (PCi_j, CDi_j, CROTA2), in the header's units."""
+    from astropy.wcs import WCS
+
+    given = [(1, x_axis), (2, y_axis)]
+    plain = {
+        f"{key}{new}": header[f"{key}{old}"]
+        for new, old in given
+        for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT")
+        if old is not None and f"{key}{old}" in header
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on dates and units that it put right
+            whole = WCS(header, fobj=hdus)
+            axes = _sky_axes(whole, x_axis, y_axis)
+            if axes is None:
+                return plain
+            world = whole.sub(list(axes))
+            matrix, step = world.pixel_scale_matrix, np.array(world.wcs.cdelt)
+    except Exception as error:  # what the library makes of an odd header is many things
+        if any(key.startswith(("PC", "CD", "CROTA")) and not key.startswith("CDELT") for key in header):
+            why = " ".join(str(error).split())
+            warnings.warn(f"rotations of the world coordinates are left out ({why:.150})", stacklevel=2)
+        return plain
+    if np.any(step == 1) and whole.wcs.has_cd():  # CDi_j has no steps of its own
+        step = np.hypot(*matrix.T)
+    cards: dict[str, Any] = {}
+    for k, axis in enumerate(axes):
+        shown = str(header.get(f"CUNIT{axis}", "") or world.wcs.cunit[k])
+        try:
+            factor = float(world.wcs.cunit[k].to(shown))
+        except (ValueError, TypeError):
+            shown, factor = str(world.wcs.cunit[k]), 1.0
+        cards[f"CTYPE{k + 1}"] = str(world.wcs.ctype[k])
+        cards[f"CUNIT{k + 1}"] = shown
+        cards[f"CRPIX{k + 1}"] = float(world.wcs.crpix[k])
+        cards[f"CRVAL{k + 1}"] = float(world.wcs.crval[k]) * factor
+        cards[f"CDELT{k + 1}"] = float(step[k]) * factor
+    for k in range(2):
+        for j in range(2):
+            element = float(matrix[k, j] / step[k])
+            if not np.isclose(element, float(k == j), rtol=0, atol=1e-12):
+                cards[f"PC{k + 1}_{j + 1}"] = element
+    cards |= {f"PV{k + 1}_{m}": value for axis, m, value in world.wcs.get_pv() for k in range(2) if k + 1 == axis}
+    cards |= {key: header[key] for key in _FRAME if key in header}
+    return {key: value for key, value in cards.items() if value != ""} | _exact(plain, cards)
+
+
+def _exact(plain: dict[str, Any], cards: dict[str, Any]) -> dict[str, Any]:
+    """The header's own digits, where a change of units and back changed the last of them."""
+    close = lambda a, b: isinstance(a, int | float) and np.isclose(a, b, rtol=1e-10, atol=0)  # noqa: E731
+    return {key: value for key, value in plain.items() if key in cards and close(value, cards[key])}
+
+
+def _sky_axes(world: Any, x_axis: int | None, y_axis: int | None) -> tuple[int, int] | None:
+    """FITS numbers of the axes that become x and y; one that the map lacks is the other coordinate of the sky."""
+    sky = (world.wcs.lng + 1, world.wcs.lat + 1) if world.wcs.lng >= 0 and world.wcs.lat >= 0 else ()
+    if x_axis is not None and y_axis is not None:
+        return (x_axis, y_axis) if {x_axis, y_axis} == set(sky) or not ({x_axis, y_axis} & set(sky)) else None
+    present = y_axis if x_axis is None else x_axis
+    if present is None or present not in sky:
+        return None
+    other = sky[1 - sky.index(present)]
+    return (other, present) if x_axis is None else (present, other)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.atomic import write_atomically
-from jaxinv.io.fits import open_fits
+from jaxinv.io.fits import is_world_card, open_fits
 
 _CARD = 68
 """Characters that fit a FITS card."""
@@ -32,7 +32,7 @@ class Images:
         primary = fits.PrimaryHDU()
         primary.header["CREATOR"] = f"jaxinv {provenance.get('version', '')}".strip()
         for key, value in header.items():
-            if not key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC")):
+            if not is_world_card(key):
                 primary.header[key] = value
         self._hdus: list[Any] = [primary]
 

@@ -15,6 +15,7 @@ from jaxinv.io import hinode
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import ImageRows, open_fits, spatial_cards
 from jaxinv.observation import StokesCube
+from jaxinv.refraction import vacuum_to_air
 
 _ROLES = ("y", "x", "stokes", "wavelength")
 _LENGTHS = {"angstrom": 1.0, "nm": 10.0, "um": 1e4, "micron": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
@@ -164,7 +165,7 @@ def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> Stok
             ImageRows(image, header, order, stokes, reverse=reverse),
             given,
             unit=str(header.get("BUNIT", "")),
-            header=spatial_cards(header, numbers[1], numbers[0]),
+            header=spatial_cards(header, numbers[1], numbers[0], hdus),
             source=(str(path),),
         )
     except ValueError as error:
@@ -281,13 +282,7 @@ def _wcs_wavelength(path: Path, hdus: Any, header: Any, number: int, n: int) -> 
     except Exception as error:
         raise InputError(f"{path}: the wavelength axis cannot be understood ({str(error).splitlines()[0]})") from None
     wavelength = metres * 1e10
-    return _air(wavelength) if kind == "WAVE" else wavelength
-
-
-def _air(vacuum: np.ndarray) -> np.ndarray:
-    """Wavelengths in standard air [angstrom] (Ciddor 1996 as fitted by Morton 2000, ApJS 130, 403, eq. 8)."""
-    s2 = (1e4 / vacuum) ** 2
-    return vacuum / (1 + 8.34254e-5 + 2.406147e-2 / (130 - s2) + 1.5998e-4 / (38.9 - s2))
+    return vacuum_to_air(wavelength) if kind == "WAVE" else wavelength
 
 
 def _angstrom(wavelength: Any) -> np.ndarray:

@@ -87,7 +87,7 @@ def prepare(
         ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
     """
     config = config or InvertConfig()
-    cube = _cut(cube, config.region)
+    cube = cut(cube, config.region)
     used = _used(cube.wavelength, config)
     lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
     _check_cover(lines, cube.wavelength[used])
@@ -187,7 +187,8 @@ def fitted_profiles(
     return observed, np.asarray(jax.vmap(ready.problem.forward)(parameters))
 
 
-def _cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
+def cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
+    """The part `x0, x1, y0, y1` of a map, in its place on the sky; all of it where `region` is empty."""
     if not region:
         return cube
     x0, x1, y0, y1 = region

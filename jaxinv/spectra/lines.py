@@ -9,9 +9,6 @@ import difflib
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
-
-import numpy as np
 
 from jaxinv.spectra.line import ROMAN, Line, fraction
 from jaxinv.spectra.line_table import LINES, REFERENCES
@@ -146,30 +143,6 @@ def _unreadable(name: object, text: str) -> str:
     close = [names[key] for key in difflib.get_close_matches(text, names, n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "see `jaxinv lines`"
     return f"cannot read {name!r} as a line: expected a name like 'Fe I 6302.5', 'Fe I 630.25 nm' or 'Na D1'; {hint}"
-
-
-Wavelength = TypeVar("Wavelength", float, np.ndarray)
-
-
-def vacuum_to_air(wavelength: Wavelength) -> Wavelength:
-    """Wavelength in standard air (15 C, 1 atm, dry) from that in vacuum [angstrom], 1850 angstrom to 1.7 micron.
-
-    Peck & Reeder 1972, J. Opt. Soc. Am. 62, 958: the formula of the NIST Atomic Spectra Database.
-    """
-    return wavelength / _refractive_index(wavelength)
-
-
-def air_to_vacuum(wavelength: Wavelength) -> Wavelength:
-    """Wavelength in vacuum from that in standard air [angstrom]; the inverse of `vacuum_to_air` to rounding."""
-    vacuum = wavelength
-    for _ in range(5):  # gains more than four digits each time
-        vacuum = wavelength * _refractive_index(vacuum)
-    return vacuum
-
-
-def _refractive_index(vacuum: Wavelength) -> Wavelength:
-    squared = (1e4 / vacuum) ** 2  # wavenumber squared [1/micron^2]
-    return 1 + 8060.51e-8 + 2480990e-8 / (132.274 - squared) + 17455.7e-8 / (39.32957 - squared)
 
 
 def format_table(lines: Iterable[Line] = LINES, width: int = 120) -> str:

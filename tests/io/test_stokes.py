@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 
 from jaxinv import io
 from jaxinv.observation import StokesCube
+from jaxinv.pipelines.inversion import cut
 
 NY, NX, NW = 3, 5, 7
 WAVELENGTH = 6302.0 + 0.02 * np.arange(NW)
@@ -47,6 +48,48 @@ def test_any_order_of_axes(tmp_path: Path, order: tuple[str, ...]) -> None:
     theirs = WCS(fits.getheader(path)).wcs.crval[number - 1] * 3600
     assert cube.header["CRVAL1"] == pytest.approx(theirs)
     assert cube.header["CTYPE2"] == "HPLT-TAN"
+
+
+@pytest.mark.parametrize("kind", ["PC", "CD", "CROTA2", "none"])
+@pytest.mark.parametrize("order", itertools.permutations(ROLES))
+def test_the_corners_of_a_rotated_map_stay_where_they_are(tmp_path: Path, order: tuple[str, ...], kind: str) -> None:
+    path, turn = write(tmp_path / "cube.fits", order), np.radians(27.0)
+    x, y = (len(order) - order.index(role) for role in ("x", "y"))
+    step = {x: 0.15, y: 0.16}
+    with fits.open(path, mode="update") as hdus:
+        header = hdus[0].header
+        matrix = {(x, x): np.cos(turn), (x, y): -np.sin(turn) * 0.16 / 0.15, (y, x): np.sin(turn) * 0.15 / 0.16}
+        matrix |= {(y, y): np.cos(turn)}
+        if kind == "CD":
+            steps = [header.pop(f"CDELT{k}") for k in range(1, 5)]
+            matrix = {(i, j): value * step[i] for (i, j), value in matrix.items()}
+            matrix |= {(k, k): steps[k - 1] for k in range(1, 5) if k not in (x, y)}
+        for (i, j), value in matrix.items():
+            if kind in ("PC", "CD"):
+                header[f"{kind}{i}_{j}"] = value
+        if kind == "CROTA2":
+            header[f"CROTA{y}"] = 27.0
+        truth = WCS(header)
+    pixels = np.ones((4, 4))
+    pixels[:, x - 1], pixels[:, y - 1] = [1, NX, 1, NX], [1, 1, NY, NY]
+    world = truth.wcs_pix2world(pixels, 1)[:, [x - 1, y - 1]]
+    cube = io.read_stokes(path)
+    assert cube.header["CUNIT1"] == "arcsec"
+    np.testing.assert_allclose(WCS(dict(cube.header)).wcs_pix2world(pixels[:, [x - 1, y - 1]], 1), world, atol=1e-10)
+    part = cut(cube, (1, 4, 1, 3))
+    found = WCS(dict(part.header)).wcs_pix2world([[1, 1], [3, 2]], 1)
+    expected = np.ones((2, 4))
+    expected[:, x - 1], expected[:, y - 1] = [2, 4], [2, 3]
+    np.testing.assert_allclose(found, truth.wcs_pix2world(expected, 1)[:, [x - 1, y - 1]], atol=1e-10)
+
+
+def test_a_slit_keeps_both_coordinates_of_the_sky(tmp_path: Path) -> None:
+    path = write(tmp_path / "cube.fits", ("x", "y", "stokes", "wavelength"), VALUES[:, :1])
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["PC3_4"], hdus[0].header["PC4_3"] = -0.3, 0.3
+        truth = WCS(hdus[0].header)
+    world = WCS(dict(io.read_stokes(path).header)).wcs_pix2world([[1, 1], [1, NY]], 1)
+    np.testing.assert_allclose(world, truth.wcs_pix2world([[1, 1, 1, 1], [1, 1, NY, 1]], 1)[:, [3, 2]], atol=1e-10)
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("nm", 10), ("um", 1e4), ("m", 1e10), ("Angstrom", 1)])

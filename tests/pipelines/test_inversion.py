@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxinv import io
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare
 from jaxinv.solution import SolutionMap, Status
@@ -143,6 +144,17 @@ def test_a_cavity_map_takes_out_the_instruments_shift(maps: SolutionMap) -> None
     assert "wavelength_offset" not in found.standard_error
     with pytest.raises(ValueError, match=r"shape \(3, 3\).*\(6, 8\)"):
         invert(shifted, CONFIG, wavelength_offset=np.zeros((3, 3)), progress=False)
+
+
+def test_the_covariance_says_what_it_is_of(tmp_path: Path) -> None:
+    offset = np.random.default_rng(3).uniform(-0.03, 0.03, SHAPE)
+    config = dataclasses.replace(CONFIG, bounds={"wavelength_offset": (-0.1, 0.1)})
+    found = invert(observe({**truth(), "wavelength_offset": offset}), config, wavelength_offset=offset, progress=False)
+    io.write_maps(tmp_path / "maps.fits", found)
+    again = io.read_maps(tmp_path / "maps.fits").solution
+    assert again.labels == found.solution.labels == tuple(truth())
+    for k, name in enumerate(again.labels):
+        np.testing.assert_allclose(np.sqrt(again.covariance[..., k, k]), found.standard_error[name], rtol=1e-5)
 
 
 def test_the_wavelengths_are_calibrated_on_the_line_cores() -> None:
