@@ -37,6 +37,11 @@ class Noise(eqx.Module):
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Data with this noise, in the shape of the prediction."""
 
+    def tail(self, misfit: Array, n_valid: Array) -> Array | None:
+        """The probability that |residual|^2 of new data exceeds `misfit`; `None`: no closed form, draw data to see."""
+        del misfit, n_valid
+        return None
+
     def valid(self, prediction: Any, data: Any) -> Array:
         """`True` where a sample counts, in the shape of the prediction (only its shape is used)."""
         return _unpack(data, getattr(self, "sigma", 1.0), prediction)[2]
@@ -60,6 +65,10 @@ class Gaussian(Noise):
         _, sigma, valid = _unpack(data, self.sigma, prediction)
         residual = self.residual(prediction, data)
         return jnp.sum(jnp.where(valid, -(residual**2) / 2 - jnp.log(sigma) - math.log(2 * math.pi) / 2, 0))
+
+    def tail(self, misfit: Array, n_valid: Array) -> Array:
+        """A chi-squared distribution's, with as many degrees of freedom as there are valid samples."""
+        return jax.scipy.special.gammaincc(jnp.maximum(n_valid, 1) / 2, misfit / 2)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)

@@ -62,7 +62,7 @@ def run_once(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
     for piece, place in zip(work.pieces(), places, strict=True):
         inputs = (piece.observed, piece.known, place)
         draws = programs.draw_all(work.method, work.rows.problem, inputs, keys[piece.index])
-        parts.append(_cut(_judged(work, inputs, draws), piece.n))
+        parts.append(_cut(_judged(work, inputs, draws, keys[piece.index]), piece.n))
         work.advance(piece.n, piece.n * math.prod(work.method.shape), 0)
     return _joined(parts)
 
@@ -79,7 +79,7 @@ def run_chains(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
         state = programs.begin(method, problem, inputs, keys[piece.index])
         state, _ = programs.go_on(method, problem, inputs, state, method.n_warmup, method.n_warmup)
         state, draws = programs.go_on(method, problem, inputs, state, method.n_draws, 1)
-        part = _cut(_judged(work, inputs, draws), piece.n)
+        part = _cut(_judged(work, inputs, draws, keys[piece.index]), piece.n)
         part["scalars"]["doublings"] = np.zeros(piece.n, np.int32)
         going = ~_agree(method, part) & (method.max_doublings > 0)
         states.append(work.pick(state, np.flatnonzero(going)))
@@ -104,7 +104,7 @@ def run_chains(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
                 name: np.concatenate([finished["stats"][name][piece.index], np.asarray(value)], axis=2)[:, :, 1::2]
                 for name, value in more.stats.items()
             }
-            part = _judged(work, inputs, Draws(jnp.asarray(x), jax.tree.map(jnp.asarray, stats)))
+            part = _judged(work, inputs, Draws(jnp.asarray(x), jax.tree.map(jnp.asarray, stats)), keys[piece.index])
             for name, total in (("divergences", "diverging"), ("steps", "n_steps")):
                 new = np.asarray(more.stats[total]).sum((1, 2))
                 part["scalars"][name] = finished["scalars"][name][piece.index] + new
@@ -159,9 +159,9 @@ def status_of(work: Work, finished: dict[str, Any]) -> np.ndarray:
     return status
 
 
-def _judged(work: Work, inputs: Any, draws: Draws) -> dict[str, Any]:
+def _judged(work: Work, inputs: Any, draws: Draws, keys: Array) -> dict[str, Any]:
     """Parameters, convergence and misfit of each object, as NumPy arrays; all objects in front."""
-    judged = programs.judge(work.rows.problem, inputs, draws.x)
+    judged = programs.judge(work.rows.problem, inputs, draws.x, keys)
     series = {name: np.asarray(value) for name, value in draws.stats.items()}
     scalars = {name: value for name, value in series.items() if value.ndim == 1}
     stats = {name: value for name, value in series.items() if value.ndim == 3}

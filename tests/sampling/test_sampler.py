@@ -317,3 +317,26 @@ def test_a_hierarchical_prior_shrinks_a_patch() -> None:
     error = lambda x: np.sqrt(np.mean((np.asarray(x) - slopes) ** 2))  # noqa: E731
     assert np.mean(np.std(together, 0)) < 0.8 * np.mean(alone.standard_deviation()["slope"])
     assert error(together.mean(0)) < 0.8 * error(alone.median()["slope"])
+
+
+def test_predictive_p_values_are_exact_for_gaussian_noise_and_fine_enough_for_others() -> None:
+    problem = Problem(Line(), Gaussian(0.5), {"intercept": dist.Normal(0, 1), "slope": dist.Normal(0, 1)})
+    _, data = problem.simulate(jax.random.key(2), (40,))
+    data = np.array(data)
+    data[::2] += np.linspace(0.2, 0.6, 20)[:, None] * (-1.0) ** np.arange(len(X))  # what a line does not describe
+    found = draw(problem, data, key=KEY, method=Laplace(n_draws=1000))
+    p_value = found.scalars["p_value"]
+    # The same by replicated data, of which there are as many as it takes.
+    replicates = predict(problem, data, found, key=jax.random.key(5), n=1000)
+    draws = {name: np.moveaxis(x[:, 0], 1, 0)[..., None] for name, x in found.draws.items()}
+    fitted = np.moveaxis(draws["intercept"] + draws["slope"] * X, 0, 1)
+    theirs = np.mean(np.sum((replicates - fitted) ** 2, -1) >= np.sum((data[:, None] - fitted) ** 2, -1), axis=1)
+    assert np.max(np.abs(p_value - theirs)) < 0.08
+    assert np.sum(p_value < 0.01) > 5
+    assert np.all(p_value[p_value < 0.01] != 0)
+    heavy = Problem(Line(), StudentT(0.5, 5.0), problem.prior)
+    first = draw(heavy, data, key=KEY, method=Laplace(n_draws=400)).scalars["p_value"]
+    assert np.all(np.isclose(first * 1000 % 1, 0, atol=1e-3) | np.isclose(first * 1000 % 1, 1, atol=1e-3))
+    # Each object has its own numbers: the same object twice in one batch does not give the same count twice.
+    twice = draw(heavy, np.repeat(data[1:2], 8, 0), key=KEY, method=Laplace(n_draws=400)).scalars["p_value"]
+    assert len(np.unique(twice)) > 3
