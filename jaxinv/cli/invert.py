@@ -168,4 +168,5 @@ def describe(ready: Any, cube: Any, say: Any) -> None:
     say(f"lines       {', '.join(line.name for line in ready.lines)}")
     say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
     say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
-    say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA")
+    weak, all_ = ready.calibration.weak
+    say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA ({weak} weakly polarized pixels of {all_} looked at)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,10 @@ _BLOCKS = 16
 _CORE = 8e-6
 """Half width of the part of a line core that is a parabola, relative to the wavelength: 0.05 angstrom at 6302."""
 
+_WEAK = 0.05
+"""Largest polarization, in units of a pixel's own continuum, at which a line's core is where the line is: some 300 G.
+A stronger field splits the line, and the deepest sample is then one of its sigma components."""
+
 _REACH = 8e-5
 """How far from the laboratory wavelength a core is looked for, relative to it: 0.5 angstrom at 6302, 24 km/s."""
 
@@ -33,7 +38,9 @@ class Calibration(NamedTuple):
     Attributes:
         continuum: intensity, in the cube's unit, that the map's continuum has on average.
         sigma: `(4,)` noise of Stokes I, Q, U, V in units of the continuum.
-        shift: of each line's mean core from the laboratory wavelength [angstrom]; NaN where no core was found.
+        shift: of each line's mean core from the laboratory wavelength [angstrom], in weakly polarized pixels; NaN where
+            there is no such pixel, or no core was found.
+        weak: `(weakly polarized, all)` pixels that were looked at.
         profile: `(n_wavelength,)` mean intensity in units of the continuum.
     """
 
@@ -41,6 +48,7 @@ class Calibration(NamedTuple):
     sigma: np.ndarray
     shift: np.ndarray
     profile: np.ndarray
+    weak: tuple[int, int]
 
 
 def sample_pixels(cube: StokesCube) -> np.ndarray:
@@ -81,11 +89,29 @@ def calibrate(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continu
         raise ValueError(f"the continuum intensity is {continuum:g}, not above 0: check Stokes I, or give `continuum`")
     spectra = spectra / continuum
     sigma = np.array([_noise(spectra[:, k], flat) for k in range(4)])
-    polarization = np.nanmax(np.abs(spectra[:, 1:]), axis=(1, 2))
-    quiet = spectra[polarization <= np.nanmedian(polarization), 0]
-    profile = np.nanmean(quiet, axis=0)
-    shift = np.array([line_core(wavelength, profile, line.wavelength) - line.wavelength for line in lines])
-    return Calibration(continuum, sigma, shift, np.nanmean(spectra[:, 0], axis=0))
+    weak = weakly_polarized(spectra, flat, float(np.max(sigma[1:])))
+    shift = np.full(len(lines), np.nan)
+    if weak.any():
+        profile = np.nanmean(spectra[weak, 0], axis=0)
+        shift = np.array([line_core(wavelength, profile, line.wavelength) - line.wavelength for line in lines])
+    found = (int(weak.sum()), len(weak))
+    return Calibration(continuum, sigma, shift, np.nanmean(spectra[:, 0], axis=0), found)
+
+
+def weakly_polarized(spectra: np.ndarray, flat: np.ndarray, sigma: float) -> np.ndarray:
+    """`(n,)`, `True` for the less polarized half of spectra `(n, 4, n_wavelength)`, where that is weak at all.
+
+    Args:
+        spectra: in units of the continuum.
+        flat: samples of the continuum.
+        sigma: noise of the polarization.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spectra without a single value
+        polarization = np.nanmax(np.abs(spectra[:, 1:]), axis=(1, 2))
+        own = np.nanmean(spectra[:, 0][:, flat], axis=1)
+    weak = polarization <= np.maximum(_WEAK * own, 5 * sigma)
+    return weak & (polarization <= np.nanmedian(polarization[weak])) if weak.any() else weak
 
 
 def continuum_samples(wavelength: np.ndarray, profile: np.ndarray, lines: Sequence[Line]) -> np.ndarray:

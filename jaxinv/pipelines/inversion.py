@@ -258,6 +258,13 @@ def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConf
     if config.wavelength_shift is not None:
         return config.wavelength_shift
     found = np.isfinite(calibration.shift)
+    if not calibration.weak[0]:
+        warnings.warn(
+            f"all of {calibration.weak[1]} pixels looked at are strongly polarized, where a line's core is displaced by "
+            "its splitting: the wavelengths are used as they are; give `wavelength_shift`",
+            stacklevel=3,
+        )
+        return 0.0
     if not found.any():
         warnings.warn("no line core was found to calibrate the wavelengths: they are used as they are", stacklevel=3)
         return 0.0
@@ -391,6 +398,7 @@ def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
         "sigma": " ".join(f"{value:.3g}" for value in ready.sigma),
         "sigma_measured": " ".join(f"{value:.3g}" for value in calibration.sigma),
         "wavelength_shift": f"{ready.shift:.5f} Angstrom",
+        "weakly_polarized": f"{calibration.weak[0]} of {calibration.weak[1]} pixels looked at, for the shift",
         "line_core_velocity": " ".join(f"{value:.3f}" for value in velocity) + " km/s before the shift",
         "config": repr(config),
     }

@@ -8,7 +8,8 @@ import pytest
 
 from jaxinv import io
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare
+from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare, simulate_observation, sunspot_parameters
+from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.solution import SolutionMap, Status
 from jaxinv.spectra import MilneEddington
 
@@ -158,16 +159,30 @@ def test_the_covariance_says_what_it_is_of(tmp_path: Path) -> None:
 
 
 def test_the_wavelengths_are_calibrated_on_the_line_cores() -> None:
-    parameters = truth() | {"velocity": np.full(SHAPE, 0.3)}
-    observed = observe(parameters)
+    observed = observe(truth() | {"velocity": np.full(SHAPE, 0.3), "field_strength": np.full(SHAPE, 100.0)})
     displaced = dataclasses.replace(observed, wavelength=observed.wavelength + 0.05)
     ready = prepare(displaced, dataclasses.replace(CONFIG, wavelength_shift=None))
     expected = -0.05 - 0.3 / 299792.458 * 6302
     assert ready.shift == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.parametrize("lines", [("Fe I 6302.5",), ("Fe I 6301.5", "Fe I 6302.5")])
+def test_an_umbra_does_not_calibrate_the_wavelengths(lines: tuple[str, ...]) -> None:
+    spot = sunspot_parameters((48, 48), seed=1)
+    dark = (slice(20, 28), slice(20, 28))
+    umbra = {name: values[dark] for name, values in spot.items()}
+    assert umbra["field_strength"].min() > 2000
+    config = InvertConfig(lines=lines, psf_fwhm=HINODE_FWHM)
+    with pytest.warns(UserWarning, match="64 pixels looked at are strongly polarized.*used as they are"):
+        ready = prepare(simulate_observation(umbra), config)
+    assert ready.shift == 0
+    whole = prepare(simulate_observation(spot), config)  # with quiet Sun about it there is something to go by
+    assert 0 < whole.calibration.weak[0] < whole.calibration.weak[1]
+    assert abs(whole.shift) < 0.006
+
+
 def test_line_cores_that_disagree_move_nothing() -> None:
-    observed = observe(truth())
+    observed = observe(truth() | {"field_strength": np.full(SHAPE, 100.0)})
     stretched = observed.wavelength[0] + 1.1 * (observed.wavelength - observed.wavelength[0])
     with pytest.warns(UserWarning, match="line cores disagree by .* used as they are"):
         ready = prepare(dataclasses.replace(observed, wavelength=stretched), InvertConfig(sigma=(1e-3,)))
