@@ -67,6 +67,13 @@ def _prepare(
                 f"the {name} carry the unit {value.unit}; convert them to the forward model's units and pass plain "
                 "arrays (`quantity.to_value(unit)`)"
             )
+    given = [_unmasked(array) for array in (observation.values, observation.sigma)]
+    mask = observation.mask
+    for _, valid in given:  # masked arrays say themselves what is missing
+        if valid is not None:
+            shape = np.broadcast_shapes(np.shape(observation.values), valid.shape)
+            mask = np.broadcast_to(valid, shape) if mask is None else np.logical_and(np.asarray(mask), valid)
+    observation = Observation(given[0][0], given[1][0], mask)
     values = np.asarray(observation.values)
     # Native byte order (FITS is big-endian), and float64 only where JAX has it switched on.
     kept = values.dtype.kind == "f" and values.dtype.itemsize == 4
@@ -92,6 +99,13 @@ def _prepare(
     return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
 
 
+def _unmasked(array: Any) -> tuple[Any, np.ndarray | None]:
+    """An array, and where it is valid if it is a masked one."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array, None
+    return np.ma.getdata(array), ~np.ma.getmaskarray(array)
+
+
 def _broadcast(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         return np.broadcast_to(np.asarray(array), shape)
@@ -111,6 +125,8 @@ def check_names(problem: Problem, what: str, given: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"`{what}[{name!r}]` carries the unit {value.unit}; pass a plain array in the model's unit"
             )
+        if np.ma.is_masked(value):
+            raise ValueError(f"`{what}[{name!r}]` holds masked values: fill them")
 
 
 def per_object(

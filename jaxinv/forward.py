@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxinv.priors import Joint, Prior
@@ -33,13 +34,18 @@ class Forward(eqx.Module):
         """The shape of each parameter that is not a scalar."""
         return {}
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The lowest and highest value that has a meaning, of the parameters of which not every number has."""
+        return {}
+
     def __call__(self, parameters: Parameters) -> Array:
         """The prediction from parameters."""
         raise NotImplementedError
 
     def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """The prediction, and its derivatives by each parameter given: `(*prediction_shape, *parameter_shape)`."""
-        parameters = {name: _inexact(value) for name, value in parameters.items()}
+        parameters = {name: _inexact(value) for name, value in in_units(parameters, self.units).items()}
         return self(parameters), jax.jacfwd(self)(parameters)
 
     def guess(self, values: Array, valid: Array) -> dict[str, Array]:
@@ -95,6 +101,11 @@ class Stage(eqx.Module):
         """The shape of each parameter that is not a scalar."""
         return {}
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The lowest and highest value that has a meaning, of the parameters of which not every number has."""
+        return {}
+
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """The prediction after this stage."""
         raise NotImplementedError
@@ -124,7 +135,15 @@ class Sequential(Forward):
             merged |= stage.shapes
         return merged
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        merged = dict(self.first.ranges)
+        for stage in self.stages:
+            merged |= stage.ranges
+        return merged
+
     def __call__(self, parameters: Parameters) -> Array:
+        parameters = in_units(parameters, self.units)
         prediction = self.first(parameters)
         for stage in self.stages:
             prediction = stage(parameters, prediction)
@@ -135,6 +154,7 @@ class Sequential(Forward):
 
     def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """The first model's Jacobian, pushed through each stage, plus each stage's own parameters by forward mode."""
+        parameters = in_units(parameters, self.units)
         own = {name for stage in self.stages for name in stage.units} - set(self.first.units)
         value, jacobian = self.first.value_and_jacobian({k: v for k, v in parameters.items() if k not in own})
         for stage in self.stages:
@@ -164,6 +184,30 @@ class Sequential(Forward):
     def joints(self, prior: Prior) -> tuple[Joint, ...]:
         """The first model's."""
         return self.first.joints(prior)
+
+
+def in_units(parameters: Parameters, units: Mapping[str, str]) -> Parameters:
+    """Parameters as plain numbers: astropy quantities are converted to the model's units, before JAX drops theirs.
+
+    Raises:
+        ValueError: a unit cannot be converted, or values are masked; says which.
+    """
+    if not any(hasattr(value, "unit") or isinstance(value, np.ma.MaskedArray) for value in parameters.values()):
+        return parameters
+    out = {}
+    for name, value in parameters.items():
+        if isinstance(value, np.ma.MaskedArray):
+            if np.ma.getmaskarray(value).any():
+                raise ValueError(f"{name!r} holds masked values: fill them")
+            value = np.ma.getdata(value)
+        if hasattr(value, "unit"):
+            try:
+                value = value.to_value(units.get(name, ""))
+            except Exception:
+                unit = units.get(name) or "no unit"
+                raise ValueError(f"{name!r} carries the unit {value.unit}, the model reads it in {unit}") from None
+        out[name] = value
+    return out
 
 
 def _inexact(value: Any) -> Array:

@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameters, in_units
 from jaxinv.noise import Noise
 from jaxinv.observation import Observation
 
@@ -42,8 +42,8 @@ class Problem(eqx.Module):
     def __init__(self, forward: Forward, noise: Noise, prior: priors.Prior) -> None:
         self.forward = forward
         self.noise = noise
-        self.prior = dict(prior)
-        forward.check(self.prior)
+        forward.check(prior)
+        self.prior = {name: _plain(name, entry, forward.units) for name, entry in prior.items()}
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
@@ -67,7 +67,7 @@ class Problem(eqx.Module):
 
     def complete(self, parameters: Parameters) -> dict[str, Any]:
         """All parameters of the forward model: the ones given, the prior's fixed ones, then the tied ones."""
-        values = {**priors.fixed(self.prior), **parameters}
+        values = {**priors.fixed(self.prior), **in_units(parameters, self.forward.units)}
         return values | {name: tie(values) for name, tie in priors.tied(self.prior).items()}
 
     def prediction_shape(self, known: Iterable[str] = ()) -> tuple[int, ...]:
@@ -207,6 +207,23 @@ class Problem(eqx.Module):
         if data is not None:
             numpyro.factor("likelihood", self.noise.log_density(self.forward(values), data))
         return values
+
+
+def _plain(name: str, entry: Any, units: Mapping[str, str]) -> Any:
+    """An entry of a prior without units: known values are converted, a distribution's numbers have to be plain.
+
+    Raises:
+        ValueError: a distribution carries a unit, or a value one that cannot be converted.
+    """
+    if isinstance(entry, dist.Distribution):
+        unit = next((x.unit for x in jax.tree.leaves(entry) if hasattr(x, "unit")), None)
+        if unit is not None:
+            expected = units[name] or "pure numbers"
+            raise ValueError(
+                f"the prior of {name!r} carries the unit {unit}: give its numbers in {expected}, without one"
+            )
+        return entry
+    return entry if isinstance(entry, priors.Tied) else in_units({name: entry}, units)[name]
 
 
 _SHAPES: dict[Any, tuple[int, ...]] = {}

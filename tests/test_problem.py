@@ -1,5 +1,6 @@
 """A problem's parts in concert: derivatives, densities, simulation and the NumPyro model."""
 
+import astropy.units as u
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,10 @@ from numpyro.infer.util import log_density as numpyro_log_density
 from jaxinv import priors
 from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation
+from jaxinv.optimize import fit
 from jaxinv.priors import Tied
 from jaxinv.problem import Problem
+from jaxinv.spectra import Macroturbulence, MilneEddington
 from tests.models import Decay, Line, Polynomial, Wave, X
 
 PRIOR = {"intercept": dist.Normal(0.0, 2.0), "slope": dist.Uniform(-5.0, 5.0)}
@@ -157,3 +160,47 @@ def test_a_cyclic_site_inside_a_users_own_model() -> None:
     mean = np.angle(np.mean(np.exp(1j * np.asarray(draws["phase"]))))
     assert np.sin(mean - 6.2) == pytest.approx(0, abs=0.05)
     assert np.mean(draws["amplitude"]) == pytest.approx(1.5, abs=0.1)
+
+
+def test_units_are_converted_or_refused(float64: None) -> None:
+    plain, unit = {"intercept": 2.0, "slope": 3.0}, {"intercept": 2000 * u.mV, "slope": 180 * u.V / u.min}
+    problem = Problem(Line(), Gaussian(1.0), PRIOR)
+    np.testing.assert_allclose(problem.predict(unit), problem.predict(plain), rtol=1e-12)
+    known = Problem(Line(), Gaussian(1.0), {"intercept": 2000 * u.mV, "slope": PRIOR["slope"]})
+    np.testing.assert_allclose(known.predict({"slope": 3.0}), problem.predict(plain), rtol=1e-12)
+    with pytest.raises(ValueError, match="'intercept' carries the unit m, the model reads it in V"):
+        problem.predict({"intercept": 2 * u.m, "slope": 3.0})
+    with pytest.raises(ValueError, match="the prior of 'intercept' carries the unit mV: give its numbers in V"):
+        Problem(Line(), Gaussian(1.0), {**PRIOR, "intercept": dist.Uniform(0 * u.mV, 5 * u.mV)})
+    wavelength = np.linspace(6302.0, 6303.0, 20)
+    model = MilneEddington(["Fe I 6302.5"], wavelength) >> Macroturbulence(wavelength)
+    numbers = {"field_strength": 1500.0, "inclination": np.pi / 6, "azimuth": 0.5, "velocity": 1.0}
+    numbers |= {
+        "doppler_width": 0.03,
+        "line_strength": 10.0,
+        "damping": 0.2,
+        "source_constant": 0.3,
+        "source_slope": 0.7,
+    }
+    numbers["macroturbulence"] = 1.0
+    quantities = {"field_strength": 0.15 * u.T, "inclination": 30 * u.deg, "velocity": 1000 * u.m / u.s}
+    quantities["doppler_width"] = 3 * u.pm
+    for one, left in ((model, ()), (model.first, ("macroturbulence",))):
+        numbers = {name: value for name, value in numbers.items() if name not in left}
+        np.testing.assert_allclose(one({**numbers, **quantities}), one(numbers), rtol=1e-10)
+        both = (one.value_and_jacobian(x)[1]["inclination"] for x in ({**numbers, **quantities}, numbers))
+        np.testing.assert_allclose(*both, rtol=1e-8, atol=1e-12)
+
+
+def test_masked_arrays_say_what_is_missing() -> None:
+    problem = Problem(Line(), Gaussian(0.1), PRIOR)
+    values = (1 + 0.5 * X + 0.01 * np.cos(9 * X)).astype(np.float32)
+    spoiled = values.copy()
+    spoiled[3:6] = 1e6
+    hidden = np.ma.array(spoiled, mask=spoiled > 1e5)
+    expected = fit(problem, np.where(hidden.mask, np.nan, values))
+    for data in (hidden, Observation(hidden), Observation(hidden, mask=np.ones(len(X), bool)),
+                 Observation(spoiled, np.ma.array(np.full(len(X), 0.1), mask=hidden.mask))):  # fmt: skip
+        np.testing.assert_allclose(fit(problem, data).parameters["slope"], expected.parameters["slope"], rtol=1e-5)
+    with pytest.raises(ValueError, match="holds masked values"):
+        fit(problem, values, fixed={"slope": np.ma.array(1.0, mask=True)})

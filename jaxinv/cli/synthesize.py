@@ -13,9 +13,9 @@ SUMMARY = "Stokes spectra from parameters, or from maps that `invert` wrote"
 NEEDS_JAX = True
 DESCRIPTION = """\
 Compute Stokes spectra of a Milne-Eddington atmosphere: of one set of parameters, or of every pixel of maps
-that `jaxinv invert` wrote. The units are those of the maps: gauss, radians, km/s, angstrom.
+that `jaxinv invert` wrote. The units of --parameters: gauss, degrees, km/s, angstrom.
 
-  jaxinv synthesize -o stokes.fits --plot stokes.png --parameters field_strength=1500 inclination=0.8
+  jaxinv synthesize -o stokes.fits --plot stokes.png --parameters field_strength=1500 inclination=45
   jaxinv synthesize maps.fits -o stokes.fits --like cube.fits --noise 1e-3
 """
 

@@ -87,6 +87,10 @@ def stokes_cube(
     """
     if unit is None:
         unit = str(getattr(values, "unit", "") or "")
+    own = getattr(values, "mask", None) if isinstance(values, np.ma.MaskedArray) else None
+    if own is not None and np.any(own):
+        valid = ~np.broadcast_to(own, np.shape(values))
+        mask = valid if mask is None else np.logical_and(np.broadcast_to(mask, np.shape(values)), valid)
     array = np.asarray(getattr(values, "value", values))
     samples = _angstrom(wavelength)
     if axes == "y x stokes wavelength" and array.ndim < 4:

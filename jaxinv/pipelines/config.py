@@ -48,8 +48,8 @@ class InvertConfig:
         (), "opacity of each line relative to the first; default: ratio of gf"
     )
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
-    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
-    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
+    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2; angles in degrees")
+    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter; angles in degrees")
     method: str = option("lm", "lm, or a shipped or own network whose answers are checked: learned, amortized")
     starts: int = option(4, "starting points to try, at most, for each pixel")
     max_iterations: int = option(150, "iterations at most from each starting point")
@@ -121,7 +121,9 @@ class SynthesizeConfig:
     wavelength: tuple[float, ...] = option(
         (6300.8921, 6303.2675, 112.0), "first, last [angstrom] and number of samples"
     )
-    parameters: Mapping[str, float] = option({}, "values of parameters that no map gives, e.g. field_strength=1500")
+    parameters: Mapping[str, float] = option(
+        {}, "values of parameters that no map gives, e.g. field_strength=1500; angles in degrees"
+    )
     mu: float = option(1.0, "cosine of the heliocentric angle")
     psf_fwhm: float | None = option(None, "full width at half maximum of a Gaussian spectral profile [angstrom]")
     noise: float = option(0.0, "standard deviation of the noise that is added, in units of the continuum")
@@ -170,10 +172,12 @@ class TrainConfig:
         (), "opacity of each line relative to the first; default: ratio of gf"
     )
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
-    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2")
-    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter")
+    fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2; angles in degrees")
+    bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter; angles in degrees")
     drawn: Mapping[str, tuple[float, float]] = option(
-        {}, "range that a parameter of the training spectra is drawn from evenly, where it is not all of its bounds"
+        {},
+        "range that a parameter of the training spectra is drawn from evenly, where it is not all of its bounds; "
+        "angles in degrees",
     )
     drawn_log: Mapping[str, tuple[float, float]] = option({}, "the same, evenly in the parameter's logarithm")
     network: Mapping[str, Any] = option({}, "settings of the network, e.g. width: 96 (see LearnedLM, PointEstimate)")

@@ -260,8 +260,8 @@ def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConf
     found = np.isfinite(calibration.shift)
     if not calibration.weak[0]:
         warnings.warn(
-            f"all of {calibration.weak[1]} pixels looked at are strongly polarized, where a line's core is displaced by "
-            "its splitting: the wavelengths are used as they are; give `wavelength_shift`",
+            f"all of {calibration.weak[1]} pixels looked at are strongly polarized, and a strong field "
+            "displaces a line's core: the wavelengths are used as they are; give `wavelength_shift`",
             stacklevel=3,
         )
         return 0.0
@@ -334,8 +334,31 @@ def stated(
         forward = forward >> StrayLight(profile)
         extra["filling_factor"] = dist.Uniform(0.0, 1.0)
     prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
-    prior |= {name: dist.Uniform(low, high) for name, (low, high) in config.bounds.items()}
-    return forward, prior | dict(config.fixed)
+    prior |= {name: dist.Uniform(*ends) for name, ends in plain_options(forward, "bounds", config.bounds).items()}
+    return forward, prior | plain_options(forward, "fixed", config.fixed)
+
+
+def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of parameters as options state them, angles in degrees, in the model's units.
+
+    Raises:
+        ValueError: a value lies outside the range that has a meaning; says which.
+    """
+    out = {}
+    for name, value in given.items():
+        degrees = forward.units.get(name) == "rad"
+        low, high = forward.ranges.get(name, (-np.inf, np.inf))
+        numbers = np.radians(value) if degrees else np.asarray(value, float)
+        if np.any(numbers < low - 1e-9) or np.any(numbers > high + 1e-9):
+            shown = [np.degrees(x) if degrees else x for x in (low, high)]
+            unit = " degrees" if degrees else f" {forward.units[name]}".rstrip()
+            said = ":".join(f"{x:g}" for x in np.atleast_1d(value))
+            raise ValueError(
+                f"the option {option!r} gives {name} the value {said}; it lies from {shown[0]:g} to {shown[1]:g}{unit}"
+            )
+        numbers = np.clip(numbers, low, high)
+        out[name] = float(numbers) if numbers.ndim == 0 else tuple(map(float, numbers))
+    return out
 
 
 def _chunk_size() -> int:

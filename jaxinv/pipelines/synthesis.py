@@ -12,6 +12,7 @@ import numpy as np
 from jaxinv.forward import Forward
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines.config import SynthesizeConfig
+from jaxinv.pipelines.inversion import plain_options
 from jaxinv.spectra.instrument import SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 
@@ -30,7 +31,7 @@ def synthesize(
     """Milne-Eddington spectra of parameters that are maps `(ny, nx)` or numbers.
 
     Args:
-        parameters: by name, in the units of `MilneEddington`; joined by `config.parameters`.
+        parameters: by name, in the units of `MilneEddington`; joined by `config.parameters` (angles in degrees).
         config: lines, wavelengths, instrument, noise; the defaults where `None`.
         wavelength: `(n_wavelength,)` in angstrom, in place of `config.wavelength`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
@@ -59,7 +60,7 @@ def synthesize(
     )
     if stage is not None:
         forward = forward >> stage
-    maps = _maps(forward, {**parameters, **config.parameters})
+    maps = _maps(forward, {**parameters, **plain_options(forward, "parameters", config.parameters)})
     values = predict_maps(forward, maps)
     if config.noise:
         values += np.random.default_rng(config.seed).normal(0, config.noise, values.shape).astype(np.float32)

@@ -18,7 +18,7 @@ from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation, StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import InvertConfig, TrainConfig
-from jaxinv.pipelines.inversion import prepare, stated
+from jaxinv.pipelines.inversion import plain_options, prepare, stated
 from jaxinv.problem import Problem
 from jaxinv.spectra.lines import find_lines
 from jaxinv.training import Conditions, Training
@@ -89,8 +89,9 @@ def state(config: TrainConfig) -> Statement:
     forward, prior = stated(InvertConfig(**options), lines, wavelength)
     sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
     problem = Problem(forward, Gaussian(sigma[:, None]), prior)
-    drawn = {name: dist.Uniform(low, high) for name, (low, high) in config.drawn.items()}
-    drawn |= {name: dist.LogUniform(low, high) for name, (low, high) in config.drawn_log.items()}
+    drawn = {name: dist.Uniform(*ends) for name, ends in plain_options(forward, "drawn", config.drawn).items()}
+    logarithmic = plain_options(forward, "drawn_log", config.drawn_log)
+    drawn |= {name: dist.LogUniform(*ends) for name, ends in logarithmic.items()}
     shift = config.wavelength_offset
     known = {"wavelength_offset": dist.Uniform(-shift, shift)} if shift and config.method != "surrogate" else {}
     conditions = Conditions(noise=(config.noise_range[0], config.noise_range[1]), known=known, drawn=drawn)

@@ -259,6 +259,10 @@ class Macroturbulence(Stage):
     def units(self) -> dict[str, str]:
         return {"macroturbulence": "km/s"}
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        return {"macroturbulence": (0.0, np.inf)}
+
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """Smeared spectra, `(..., n_wavelength)`; reads `macroturbulence` [km/s]."""
         if "macroturbulence" not in parameters:

@@ -23,7 +23,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters, Stage
+from jaxinv.forward import Forward, Parameters, Stage, in_units
 from jaxinv.priors import Cyclic, Joint, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles
@@ -120,6 +120,11 @@ class MilneEddington(Forward):
     def units(self) -> dict[str, str]:
         return dict(zip(_ATMOSPHERE + _OPTIONAL, _UNITS, strict=True))
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        positive = dict.fromkeys(("field_strength", "doppler_width", "line_strength", "damping"), (0.0, math.inf))
+        return {**positive, "inclination": (0.0, math.pi), "azimuth": (0.0, math.pi), "mu": (0.0, 1.0)}
+
     def __call__(self, parameters: Parameters) -> Array:
         return self._differentiable(self._arrays(parameters))
 
@@ -166,6 +171,7 @@ class MilneEddington(Forward):
         }
 
     def _arrays(self, parameters: Parameters) -> dict[str, Array]:
+        parameters = in_units(parameters, self.units)
         missing = [name for name in _ATMOSPHERE if name not in parameters]
         if missing:
             raise KeyError(f"a Milne-Eddington atmosphere also needs {', '.join(missing)}")

@@ -54,6 +54,10 @@ class StrayLight(Stage):
         return {"filling_factor": ""} | own
 
     @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        return {"filling_factor": (0.0, 1.0)}
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"stray_light": self.shape} if self.profile is None else {}
 

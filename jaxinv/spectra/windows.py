@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameters, in_units
 
 _SHARED = ("field_strength", "inclination", "azimuth", "velocity")
 
@@ -52,6 +52,10 @@ class Windows(Forward):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: (len(self.models),) for name in self.units if name not in self.shared}
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        return self.models[0].ranges
+
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.concatenate([model(self._of(k, parameters)) for k, model in enumerate(self.models)], axis=-1)
 
@@ -86,6 +90,7 @@ class Windows(Forward):
         return {name: moved[name] if name in self.shared else value for name, value in parameters.items()}
 
     def _of(self, k: int, parameters: Parameters) -> Parameters:
+        parameters = in_units(parameters, self.units)
         return {name: value if name in self.shared else value[k] for name, value in parameters.items()}
 
     def _blank(self, empty: dict[str, Array]) -> dict[str, Array]:

@@ -237,6 +237,36 @@ def test_restart_discards_an_unfinished_run(folder: Path) -> None:
     assert not (folder / "a.fits.partial").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--fixed", "azimuth=-90"], "gives azimuth the value -90; it lies from 0 to 180 degrees"),
+        (["--fixed", "inclination=181"], "from 0 to 180 degrees"),
+        (["--bounds", "inclination=0:190"], "gives inclination the value 0:190"),
+        (["--bounds", "field_strength=-100:100"], "it lies from 0 to inf G"),
+        (["--fixed", "damping=-0.1"], "gives damping the value -0.1"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert message in refused(capsys, "invert", "cube.fits", "-o", "maps.fits", *flags)
+    if flags[0] == "--fixed":
+        assert message in refused(capsys, "synthesize", "-o", "one.fits", "--parameters", flags[1])
+
+
+def test_options_state_angles_in_degrees(folder: Path) -> None:
+    flags = ["--fixed", "inclination=45", "--bounds", "azimuth=0:90", "--no-quicklook", "--quiet"]
+    assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--starts", "1", *flags]) == 0
+    maps = io.read_maps(folder / "maps.fits")
+    np.testing.assert_allclose(maps.parameters["inclination"], np.pi / 4, rtol=1e-6)
+    assert np.nanmax(maps.parameters["azimuth"]) <= np.pi / 2 + 1e-6
+    one, other = (["synthesize", "-o", f"{k}.fits", "--parameters", f"inclination={k}"] for k in (60, 120))
+    assert main(one) == main(other) == 0
+    v = [io.read_stokes(folder / f"{k}.fits").values[:][0, 0, 3] for k in (60, 120)]
+    np.testing.assert_allclose(v[0], -v[1], atol=1e-6)
+
+
 def test_synthesize_one_pixel_and_maps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synthesize", "-o", "one.fits", "--plot", "one.png", "--parameters", "field_strength=2000"]) == 0
     one = io.read_stokes(folder / "one.fits")

@@ -302,3 +302,11 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
             io.read_spectral_psf(tmp_path / f"{name}.psf")
     with pytest.raises(io.InputError, match="no two-dimensional image"):
         io.read_map(write(tmp_path / "cube.fits"))
+
+
+def test_a_masked_array_keeps_its_mask() -> None:
+    hidden = np.ma.array(VALUES, mask=VALUES > 1)
+    for axes, array in (("y x stokes wavelength", hidden), ("wavelength stokes y x", hidden.transpose(3, 2, 0, 1))):
+        np.testing.assert_array_equal(io.stokes_cube(array, WAVELENGTH, axes=axes).mask, VALUES <= 1)
+    both = io.stokes_cube(hidden, WAVELENGTH, mask=VALUES > 0)
+    np.testing.assert_array_equal(both.mask, (VALUES <= 1) & (VALUES > 0))
