@@ -195,11 +195,12 @@ def in_units(parameters: Parameters, units: Mapping[str, str]) -> Parameters:
     if not any(hasattr(value, "unit") or isinstance(value, np.ma.MaskedArray) for value in parameters.values()):
         return parameters
     out = {}
-    for name, value in parameters.items():
-        if isinstance(value, np.ma.MaskedArray):
-            if np.ma.getmaskarray(value).any():
+    for name, given in parameters.items():
+        value: Any = given
+        if isinstance(given, np.ma.MaskedArray):
+            if np.ma.is_masked(given):
                 raise ValueError(f"{name!r} holds masked values: fill them")
-            value = np.ma.getdata(value)
+            value = np.ma.getdata(given)
         if hasattr(value, "unit"):
             try:
                 value = value.to_value(units.get(name, ""))

@@ -68,14 +68,14 @@ def _write_truth(path: Path, truth: dict, maps) -> None:
     """The true maps with the units and world coordinates of the result."""
     from astropy.io import fits
 
-    from jaxinv.atomic import write_atomically
+    from jaxinv import io
 
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for name, values in truth.items():
         hdu = fits.ImageHDU(values.astype("float32"), name=name.upper())
         hdu.header.update({**maps.header, "BUNIT": maps.units[name]})
         hdus.append(hdu)
-    write_atomically(path, hdus.writeto, overwrite=True)
+    io.write_fits(path, hdus, overwrite=True)
 
 
 def _table(truth: dict, maps) -> str:

@@ -4,6 +4,7 @@ from jaxinv.atomic import OutputError as OutputError
 from jaxinv.atomic import check_writable as check_writable
 from jaxinv.atomic import discard_folder as discard_folder
 from jaxinv.io.errors import InputError as InputError
+from jaxinv.io.fits import write_fits as write_fits
 from jaxinv.io.images import provenance_of as provenance_of
 from jaxinv.io.maps import read_maps as read_maps
 from jaxinv.io.maps import write_maps as write_maps

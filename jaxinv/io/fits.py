@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxinv.atomic import write_atomically
 from jaxinv.io.errors import InputError
 
 ORIGIN_CARDS = (
@@ -40,7 +43,8 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
     """An astropy HDU list whose images are memory-mapped and not yet scaled.
 
     Raises:
-        InputError: there is no such file, it is not FITS, or it is shorter than its headers say.
+        InputError: there is no such file, it is not FITS, it is shorter than its headers say, or its contents are not
+            what their checksums (gzip's, CHECKSUM, DATASUM) say.
     """
     from astropy.io import fits
 
@@ -58,14 +62,101 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
             hdus = fits.open(path, memmap=True, do_not_scale_image_data=True)
             places: list[Any] = [hdus.fileinfo(k) for k in range(len(hdus))]
         ends = [place["datLoc"] + place["datSpan"] for place in places]
-    except (OSError, TypeError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as FITS ({str(error).splitlines()[0]}): copy it again") from None
+    except Exception as error:  # a damaged header can fail anywhere in the library
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as FITS ({why:.200}): copy it again") from None
     if start[:2] != b"\x1f\x8b" and max(ends) > size:
         hdus.close()
         raise InputError(
             f"{path} is truncated: its headers announce {max(ends)} bytes and it has {size}; copy it again"
         )
+    if start[:2] != b"\x1f\x8b" and size - max(ends) >= 2880:
+        warnings.warn(f"{path}: {size - max(ends)} bytes after its last part are no FITS", stacklevel=2)
+    try:
+        _verify(path, places)
+    except (InputError, OSError, EOFError, zlib.error) as error:
+        hdus.close()
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}): copy it again") from None
     return hdus
+
+
+_BLOCK = 1 << 22
+
+
+def _verify(path: Path, places: Sequence[Any]) -> None:
+    """Compare a file with the checksums that it carries (FITS standard 4.0, appendix J); reading looks at gzip's.
+
+    A CHECKSUM that does not hold while the DATASUM does is a note: the header was edited, or is damaged.
+
+    Raises:
+        InputError: the data are not what their DATASUM says.
+        OSError, EOFError, zlib.error: the compressed file is damaged.
+    """
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if compressed else path.open("rb") as file:
+        for number, place in enumerate(places):
+            file.seek(place["hdrLoc"])
+            header = file.read(place["datLoc"] - place["hdrLoc"])
+            cards = {header[k : k + 8]: header[k + 10 : k + 80] for k in range(0, len(header), 80)}
+            stated = {name: _text(cards.get(name.ljust(8).encode(), b"")) for name in ("CHECKSUM", "DATASUM")}
+            if not any(stated.values()):
+                continue
+            data = _ones_complement_sum(file, place["datSpan"])
+            whole = _fold(data + _fold(int(np.frombuffer(header, ">u4").sum(dtype=np.uint64))))
+            if stated["DATASUM"].isdigit() and int(stated["DATASUM"]) != data:
+                raise InputError(
+                    f"{path}: the data of part {number} are not what their DATASUM says: copy it again, or, if they "
+                    "were changed on purpose, write the sum anew (astropy's `fitscheck --write`)"
+                )
+            if stated["CHECKSUM"].strip("0") and whole not in (0, 0xFFFFFFFF):
+                # Programs that edit a header often leave the old sum there.
+                changed = f"the header of part {number} was changed since its CHECKSUM was written"
+                warnings.warn(f"{path}: {changed}", stacklevel=3)
+        while compressed and file.read(_BLOCK):
+            pass
+
+
+def _text(card: bytes) -> str:
+    """The string of a card's value field; empty where there is none."""
+    return card.decode("ascii", "replace").partition("'")[2].partition("'")[0].strip()
+
+
+def _ones_complement_sum(file: Any, n: int) -> int:
+    total = 0
+    while n > 0:
+        block = file.read(min(_BLOCK, n))
+        if not block:
+            raise EOFError("the file ends before its data do")
+        total = _fold(total + int(np.frombuffer(block, ">u4").sum(dtype=np.uint64)))
+        n -= len(block)
+    return total
+
+
+def _fold(total: int) -> int:
+    """A sum in 32 bits whose carries go round."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def write_fits(path: str | os.PathLike[str], hdus: Any, *, overwrite: bool) -> None:
+    """Write an astropy HDU list, compressed where the name ends in `.gz`, whole or not at all.
+
+    Raises:
+        OutputError: the file exists, or cannot be written.
+    """
+
+    def write(file: Any) -> None:
+        if not str(path).lower().endswith(".gz"):
+            hdus.writeto(file)
+            return
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as compressed:
+            hdus.writeto(compressed)
+
+    write_atomically(path, write, overwrite=overwrite)
 
 
 class ImageRows:

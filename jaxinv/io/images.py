@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.atomic import write_atomically
-from jaxinv.io.fits import is_world_card, open_fits
+from jaxinv.io.fits import is_world_card, open_fits, write_fits
 
 _CARD = 68
 """Characters that fit a FITS card."""
 _STRUCTURAL = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "EXTNAME", "BUNIT", "COMMENT", "BSCALE", "BZERO", "")
+_SUMS = ("CHECKSUM", "DATASUM")
 
 
 class Images:
@@ -70,7 +70,7 @@ class Images:
             for k, name in enumerate(("key", "value"))
         ]
         table = fits.BinTableHDU.from_columns(columns, name="PROVENANCE")
-        write_atomically(path, fits.HDUList([*self._hdus, table]).writeto, overwrite=overwrite)
+        write_fits(path, fits.HDUList([*self._hdus, table]), overwrite=overwrite)
 
 
 def read_image(hdu: Any) -> np.ndarray:
@@ -97,7 +97,7 @@ def provenance_of(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def kept_cards(header: Mapping[str, Any]) -> dict[str, Any]:
     """The cards that `Images` was given."""
-    return {key: header[key] for key in header if key.rstrip("0123456789") not in (*_STRUCTURAL, "STATUS")}
+    return {key: header[key] for key in header if key.rstrip("0123456789") not in (*_STRUCTURAL, *_SUMS, "STATUS")}
 
 
 def _planes_first(values: np.ndarray) -> np.ndarray:

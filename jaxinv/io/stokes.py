@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.atomic import write_atomically
 from jaxinv.io import hinode
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ImageRows, open_fits, spatial_cards
+from jaxinv.io.fits import ImageRows, open_fits, spatial_cards, write_fits
 from jaxinv.observation import StokesCube
 from jaxinv.refraction import vacuum_to_air
 
@@ -137,7 +136,7 @@ def write_stokes(path: str | os.PathLike[str], cube: StokesCube, *, overwrite: b
         header["BUNIT"] = cube.unit
     table = fits.ImageHDU(np.asarray(cube.wavelength, np.float64), name="WAVELENGTH")
     table.header["BUNIT"] = "Angstrom"
-    write_atomically(path, fits.HDUList([primary, table]).writeto, overwrite=overwrite)
+    write_fits(path, fits.HDUList([primary, table]), overwrite=overwrite)
 
 
 def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> StokesCube:

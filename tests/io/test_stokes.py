@@ -310,3 +310,47 @@ def test_a_masked_array_keeps_its_mask() -> None:
         np.testing.assert_array_equal(io.stokes_cube(array, WAVELENGTH, axes=axes).mask, VALUES <= 1)
     both = io.stokes_cube(hidden, WAVELENGTH, mask=VALUES > 0)
     np.testing.assert_array_equal(both.mask, (VALUES <= 1) & (VALUES > 0))
+
+
+@pytest.mark.parametrize("name", ["cube.fits.gz", "cube.fits"])
+def test_a_flipped_bit_never_goes_unnoticed(tmp_path: Path, name: str) -> None:
+    """In a compressed file or one with checksums: what is read is what was written, or there is an error or a note."""
+    path = tmp_path / name
+    io.write_stokes(path, io.stokes_cube(VALUES, WAVELENGTH))
+    if name == "cube.fits":
+        with fits.open(path) as hdus:
+            hdus.writeto(path, checksum=True, overwrite=True)
+    good = path.read_bytes()
+    np.testing.assert_array_equal(io.read_stokes(path).values[:], VALUES)
+    rng, refused = np.random.default_rng(7), 0
+    for _ in range(150):
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        try:
+            found = io.read_stokes(path)
+        except (io.InputError, UserWarning) as error:  # the tests make errors of notes
+            refused += len(str(error).splitlines()) == 1
+        else:
+            np.testing.assert_array_equal(found.values[:], VALUES)
+            np.testing.assert_allclose(found.wavelength, WAVELENGTH, rtol=1e-9)
+    assert refused > 130
+
+
+def test_data_that_are_not_what_their_sum_says_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cube.fits"
+    io.write_stokes(path, io.stokes_cube(VALUES, WAVELENGTH))
+    with fits.open(path) as hdus:
+        hdus.writeto(path, checksum=True, overwrite=True)
+    with fits.open(path) as hdus:  # an edited header, as programs leave it
+        hdus[0].header["OBSERVER"] = "me"
+        hdus.writeto(path, overwrite=True)
+    with pytest.warns(UserWarning, match="the header of part 0 was changed"):
+        np.testing.assert_array_equal(io.read_stokes(path).values[:], VALUES)
+    text = bytearray(path.read_bytes())
+    with fits.open(path) as hdus:
+        place = hdus.fileinfo(0)["datLoc"]
+    text[place] ^= 1
+    path.write_bytes(text)
+    with pytest.raises(io.InputError, match="part 0 are not what their DATASUM says"):
+        io.read_stokes(path)
