@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.outputs import keep_inputs
 from jaxinv.pipelines.config import SynthesizeConfig, option
 
 NAME = "synthesize"
@@ -63,7 +65,9 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     from jaxinv import io, plot
     from jaxinv.pipelines import synthesize
 
-    for path in (arguments.output, arguments.plot):
+    outputs = [None if path is None else Path(path) for path in (arguments.output, arguments.plot)]
+    keep_inputs(outputs, [arguments.maps, arguments.like, arguments.config, options.psf_file])
+    for path in outputs:
         if path is not None:
             io.check_writable(path, overwrite=arguments.overwrite)
     header, parameters = {}, dict(_TYPICAL)

@@ -67,7 +67,7 @@ def quicklook(solution: SolutionMap) -> Figure:
         f"{total} pixels, {100 * usable:.1f} % converged",
         f"median misfit {np.nanmedian(solution.chi2) if usable else np.nan:.2f}",
     ]
-    figure.suptitle("   ".join(part for part in parts if part), fontsize=10)
+    figure.suptitle("   ".join(part for part in parts if part), fontsize=10, parse_math=False)
     return figure
 
 

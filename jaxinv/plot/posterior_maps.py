@@ -67,7 +67,8 @@ def posterior_quicklook(maps: PosteriorMap) -> Figure:
     total = max(sum(count.values()), 1)
     origin = " ".join(str(maps.header[key]) for key in ("TELESCOP", "DATE-OBS") if maps.header.get(key))
     summary = f"{total} posteriors, {100 * count['converged'] / total:.1f} % converged"
-    figure.suptitle("   ".join(x for x in (origin, maps.provenance.get("lines", ""), summary) if x), fontsize=10)
+    title = "   ".join(x for x in (origin, maps.provenance.get("lines", ""), summary) if x)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 

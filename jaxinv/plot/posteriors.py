@@ -155,7 +155,7 @@ def bands(
     axes[1, 0].set_ylabel("residual" + ("\n[%]" if sigma is None else "\n/ sigma"), fontsize=7)
     axes[0, 0].legend(fontsize=8, frameon=False)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,6 +193,64 @@ def test_a_full_disk(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--quiet"]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert not (folder / "maps.fits").exists()
+
+
+def test_a_disk_that_is_full_while_the_fits_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--quiet", "--chunk-size", "8"]
+    assert main([*arguments[:3], "first.fits", *arguments[4:], "--no-quicklook"]) == 0  # compiles
+    (folder / "first.fits").unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        line = refused(capsys, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot write maps.fits: File too large" in line
+    assert {path.name for path in folder.iterdir()} == {"cube.fits", "maps.fits.partial"}
+    assert main(arguments) == 0
+    assert {path.name for path in folder.iterdir()} == {"cube.fits", "maps.fits", "maps.png"}
+
+
+def test_an_observation_is_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / "cube.fits").read_bytes()
+    os.link(folder / "cube.fits", folder / "linked.fits")
+    (folder / "soft.fits").symlink_to("cube.fits")
+    for name in ("cube.fits", "./cube.fits", "linked.fits", "soft.fits"):
+        for command in ("invert", "sample"):
+            line = refused(capsys, command, "cube.fits", "-o", name, "--overwrite", *SIGMA)
+            assert "is read by this command, and would be destroyed" in line
+    (folder / "a.yaml").write_text("sigma: 1.0e-3\n")
+    for output in (["-o", "maps.fits", "--quicklook", "cube.fits"], ["-o", "maps.fits", "--config", "maps.fits"]):
+        assert main(["invert", "cube.fits", *output, "--overwrite"]) == 2
+    assert main(["invert", "cube.fits", "-o", "maps.fits", "--psf-file", "maps.fits", "--overwrite"]) == 2
+    assert main(["synthesize", "cube.fits", "-o", "cube.fits", "--overwrite"]) == 2
+    assert main(["synthesize", "--like", "cube.fits", "-o", "cube.fits", "--overwrite"]) == 2
+    assert (folder / "cube.fits").read_bytes() == before
+
+
+def test_a_picture_that_fails_is_a_note(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fits.open(folder / "cube.fits", mode="update") as hdus:
+        hdus[0].header["TELESCOP"] = r"$\frac{$"
+    assert main(["invert", "cube.fits", "-o", "a.fits", *SIGMA, "--starts", "1"]) == 0
+    assert (folder / "a.png").exists()
+    assert capsys.readouterr().err.count("note") == 0
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no ink\nleft")
+
+    monkeypatch.setattr("jaxinv.plot.quicklook", fails)
+    assert main(["invert", "cube.fits", "-o", "b.fits", *SIGMA, "--starts", "1", "--quiet"]) == 0
+    assert "note: no picture was made (no ink left); the maps are whole" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"cube.fits", "a.fits", "a.png", "b.fits"}
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    # The same command finds the maps done, and makes what is missing.
+    assert main(["invert", "cube.fits", "-o", "b.fits", *SIGMA, "--starts", "1"]) == 0
+    assert "b.fits holds the result of this command already" in capsys.readouterr().out
+    assert (folder / "b.png").exists()
+    assert "exists already" in refused(capsys, "invert", "cube.fits", "-o", "b.fits", *SIGMA, "--starts", "2")
 
 
 def test_dead_pixels_are_flagged_and_the_map_goes_on(
