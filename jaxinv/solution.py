@@ -11,13 +11,17 @@ import numpy as np
 
 
 class Status(enum.IntEnum):
-    """How the fit of one object ended. `CONVERGED` and `AT_BOUND` are usable; the others are flagged, never dropped."""
+    """How the fit of one object ended. `CONVERGED` and `AT_BOUND` are usable; the others are flagged, never dropped.
+
+    `POOR_FIT` is said of pixels of a map, whose misfits are compared.
+    """
 
     CONVERGED = 0
     AT_BOUND = 1
     NOT_CONVERGED = 2
     NO_DATA = 3
     FAILED = 4
+    POOR_FIT = 5
     NOT_COMPUTED = 7
 
     @property
@@ -32,6 +36,7 @@ _MESSAGES = {
     Status.NOT_CONVERGED: "still improving when the iterations ran out",
     Status.NO_DATA: "fewer valid samples than free parameters",
     Status.FAILED: "no start gave a finite misfit",
+    Status.POOR_FIT: "converged, with a misfit far above the map's: the model does not describe it",
     Status.NOT_COMPUTED: "not reached by the run",
 }
 

@@ -160,14 +160,31 @@ def invert(
     solution, route = _solution(arrays, labels_of(ready.problem.given(known)), ready.cube.map_shape)
     if quick is not None and wavelength_offset is None:
         solution.parameters.pop("wavelength_offset", None)  # the network's own
+    limit = misfit_limit(solution)
+    poor = (solution.status <= Status.AT_BOUND) & (solution.chi2 > limit)
+    solution = dataclasses.replace(solution, status=np.where(poor, Status.POOR_FIT, solution.status).astype(np.int16))
     units = ready.problem.forward.units
     return SolutionMap(
         solution,
         units={name: units[name] for name in solution.parameters},
         header=ready.cube.header,
-        provenance=provenance(ready, config),
+        provenance={**provenance(ready, config), "poor_fit_above": f"{limit:.4g} in CHI2"},
         route=route,
     )
+
+
+def misfit_limit(solution: Solution) -> float:
+    """The chi2 above which a pixel is far above its map: 5 robust standard deviations of log chi2 above the median.
+
+    Not less than 3 and not more than 10 times the median, whatever the spread is.
+    """
+    good = solution.chi2[(solution.status <= Status.AT_BOUND) & np.isfinite(solution.chi2) & (solution.chi2 > 0)]
+    if not good.size:
+        return float("inf")
+    logarithm = np.log(good)
+    centre = np.median(logarithm)
+    spread = 1.4826 * np.median(np.abs(logarithm - centre))
+    return float(np.exp(centre) * np.clip(np.exp(5 * spread), 3, 10))
 
 
 def fitted_profiles(

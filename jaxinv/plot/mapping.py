@@ -18,7 +18,7 @@ from jaxinv.solution import SolutionMap, Status
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 _NO_DATA = "0.6"
-_STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00", "#cc79a7", "#0072b2")
+_STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00", "#cc79a7", "#0072b2", "#000000")
 NARROW = 4
 """A map with fewer columns is a slit: curves along it say more than a picture one pixel wide."""
 
@@ -59,12 +59,14 @@ def quicklook(solution: SolutionMap) -> Figure:
     figure = maps(solution, [*names, "chi2", "status"])
     count = solution.solution.count()
     total = max(sum(count.values()), 1)
-    usable = (count["converged"] + count["at_bound"]) / total
+    shown = {"converged": "converged", "at_bound": "at a bound", "poor_fit": "far above the map's misfit"}
+    shares = [f"{100 * count[name] / total:.1f} % {words}" for name, words in shown.items() if count[name]]
+    usable = count["converged"] + count["at_bound"]
     origin = " ".join(str(solution.header[key]) for key in ("TELESCOP", "DATE-OBS") if solution.header.get(key))
     parts = [
         origin,
         solution.provenance.get("lines", ""),
-        f"{total} pixels, {100 * usable:.1f} % converged",
+        f"{total} pixels: {', '.join(shares) or 'none converged'}",
         f"median misfit {np.nanmedian(solution.chi2) if usable else np.nan:.2f}",
     ]
     figure.suptitle("   ".join(part for part in parts if part), fontsize=10, parse_math=False)
@@ -192,8 +194,8 @@ def _curves(solution: SolutionMap, names: Sequence[str], errors: bool) -> Figure
         look = look_of(name, solution.units.get(name, ""))
         if name == "status":
             axis.plot(position, solution.status[pick], ".", ms=2, color=PALETTE["data"])
-            axis.set_yticks(list(Status), [_words(status) for status in Status], fontsize=7)
-            axis.set_ylim(-0.5, len(Status) - 0.5)
+            axis.set_yticks(list(Status), [_words(status) for status in Status], fontsize=6)
+            axis.set_ylim(-0.5, max(Status) + 0.5)
             continue
         error = solution.standard_error.get(name)
         values = solution.chi2 if name == "chi2" else error if errors else solution.parameters[name]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxinv import io
+from jaxinv import io, plot
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.sunspot import HINODE_FWHM
@@ -124,6 +124,29 @@ def test_dead_pixels_are_flagged_and_the_rest_goes_on(observed: StokesCube, maps
     assert np.all(np.isnan(found.parameters["field_strength"][dead]))
     difference = found.parameters["field_strength"] - maps.parameters["field_strength"]
     assert np.max(np.abs(difference[~dead]) / maps.standard_error["field_strength"][~dead]) < 1
+
+
+def test_a_misfit_far_above_the_maps_is_marked(observed: StokesCube) -> None:
+    values = np.array(observed.values)
+    ripple = 0.02 * LEVEL * np.sign(np.sin(1.7 * np.arange(112)))
+    values[1, 1:4, 1:] += ripple
+    found = invert(dataclasses.replace(observed, values=values), CONFIG, progress=False)
+    assert np.all(found.chi2[1, 1:4] > 40)
+    poor = np.zeros(SHAPE, bool)
+    poor[1, 1:4] = True
+    np.testing.assert_array_equal(found.status == Status.POOR_FIT, poor)
+    assert 2.5 < float(found.provenance["poor_fit_above"].split()[0]) < 10 * np.median(found.chi2) + 1
+    narrow = dataclasses.replace(CONFIG, bounds={"line_strength": (5.0, 12.0)})
+    bounded = invert(dataclasses.replace(observed, values=values), narrow, progress=False)
+    count = bounded.solution.count()
+    assert count["at_bound"] > 0
+    title = plot.quicklook(bounded).get_suptitle()
+    for name, words in (
+        ("converged", "converged"),
+        ("at_bound", "at a bound"),
+        ("poor_fit", "far above the map's misfit"),
+    ):
+        assert f"{100 * count[name] / 48:.1f} % {words}" in title
 
 
 def test_a_region_is_the_same_part_of_the_map(observed: StokesCube, maps: SolutionMap) -> None:
