@@ -1,6 +1,6 @@
 """Killed at any moment that touches a file: the same command finishes, with the same arrays, and leaves nothing behind.
 
-`JAXINV_KILLS=20 pytest tests/cli/test_kills.py` kills each command so often; by default it is twice.
+`JAXINV_KILLS=20 pytest tests/cli/test_kills.py` kills each command so often; by default it is once.
 """
 
 import os
@@ -46,7 +46,7 @@ COMMANDS = {
                "--store", "draws.zarr"],
 }  # fmt: skip
 SAME = ["--lines", "Fe I 6302.5", "--effective-triplet", "--sigma", "1e-3", "--starts", "1", "--quiet"]
-KILLS = int(os.environ.get("JAXINV_KILLS", "2"))
+KILLS = int(os.environ.get("JAXINV_KILLS", "1"))
 
 
 def run(folder: Path, left: int, arguments: list[str]) -> tuple[int, str]:
