@@ -162,12 +162,12 @@ def test_a_cyclic_site_inside_a_users_own_model() -> None:
     assert np.mean(draws["amplitude"]) == pytest.approx(1.5, abs=0.1)
 
 
-def test_units_are_converted_or_refused(float64: None) -> None:
+def test_units_are_converted_or_refused() -> None:
     plain, unit = {"intercept": 2.0, "slope": 3.0}, {"intercept": 2000 * u.mV, "slope": 180 * u.V / u.min}
     problem = Problem(Line(), Gaussian(1.0), PRIOR)
-    np.testing.assert_allclose(problem.predict(unit), problem.predict(plain), rtol=1e-12)
+    np.testing.assert_allclose(problem.predict(unit), problem.predict(plain), rtol=1e-6)
     known = Problem(Line(), Gaussian(1.0), {"intercept": 2000 * u.mV, "slope": PRIOR["slope"]})
-    np.testing.assert_allclose(known.predict({"slope": 3.0}), problem.predict(plain), rtol=1e-12)
+    np.testing.assert_allclose(known.predict({"slope": 3.0}), problem.predict(plain), rtol=1e-6)
     with pytest.raises(ValueError, match="'intercept' carries the unit m, the model reads it in V"):
         problem.predict({"intercept": 2 * u.m, "slope": 3.0})
     with pytest.raises(ValueError, match="the prior of 'intercept' carries the unit mV: give its numbers in V"):
@@ -187,9 +187,9 @@ def test_units_are_converted_or_refused(float64: None) -> None:
     quantities["doppler_width"] = 3 * u.pm
     for one, left in ((model, ()), (model.first, ("macroturbulence",))):
         numbers = {name: value for name, value in numbers.items() if name not in left}
-        np.testing.assert_allclose(one({**numbers, **quantities}), one(numbers), rtol=1e-10)
+        np.testing.assert_allclose(one({**numbers, **quantities}), one(numbers), atol=1e-5)
         both = (one.value_and_jacobian(x)[1]["inclination"] for x in ({**numbers, **quantities}, numbers))
-        np.testing.assert_allclose(*both, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(*both, atol=1e-4)
 
 
 def test_masked_arrays_say_what_is_missing() -> None:

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
+    keep_inputs([output], cube.source)
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     fingerprint = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
     partial = output.with_name(output.name + ".partial")

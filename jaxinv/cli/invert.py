@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, finished, identity, save_picture, sha256
+from jaxinv.cli.outputs import (
+    check_outputs,
+    fingerprint_of,
+    finished,
+    identity,
+    keep_inputs,
+    save_picture,
+    sha256,
+)
 from jaxinv.pipelines.config import InvertConfig, option
 
 NAME = "invert"
@@ -104,6 +112,7 @@ def invert_cube(
     from jaxinv.pipelines import invert, load_network, prepare
     from jaxinv.solution import Route
 
+    keep_inputs([output, picture], cube.source)  # the files of a folder, too
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
     config = options.pipeline

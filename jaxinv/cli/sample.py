@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     keep_inputs([store, output, picture], inputs)
     source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
     cube = io.read_stokes(source, axes=options.axes)
+    keep_inputs([output, picture], cube.source)  # the files of a folder, too
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
     config = options.pipeline

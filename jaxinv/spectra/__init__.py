@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from jaxinv.lazy import lazily
 
 if TYPE_CHECKING:
-    from jaxinv.refraction import air_to_vacuum as air_to_vacuum
-    from jaxinv.refraction import vacuum_to_air as vacuum_to_air
     from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence
     from jaxinv.spectra.instrument import SpectralPSF as SpectralPSF
     from jaxinv.spectra.lande import lande_factor as lande_factor
     from jaxinv.spectra.line import Line as Line
     from jaxinv.spectra.line_table import LINES as LINES
     from jaxinv.spectra.lines import UnknownLineError as UnknownLineError
+    from jaxinv.spectra.lines import air_to_vacuum as air_to_vacuum
     from jaxinv.spectra.lines import find_line as find_line
     from jaxinv.spectra.lines import find_lines as find_lines
+    from jaxinv.spectra.lines import vacuum_to_air as vacuum_to_air
     from jaxinv.spectra.milne_eddington import MilneEddington as MilneEddington
     from jaxinv.spectra.milne_eddington import milne_eddington_prior as milne_eddington_prior
     from jaxinv.spectra.scene import Continuum as Continuum

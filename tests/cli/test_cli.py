@@ -219,6 +219,12 @@ def test_an_observation_is_never_overwritten(folder: Path, capsys: pytest.Captur
         for command in ("invert", "sample"):
             line = refused(capsys, command, "cube.fits", "-o", name, "--overwrite", *SIGMA)
             assert "is read by this command, and would be destroyed" in line
+    (folder / "slits").mkdir()
+    slit = fits.PrimaryHDU(np.zeros((4, 3, 112), np.int16))
+    slit.header.update({"INSTRUME": "SOT/SP", "DATE_OBS": "2007-02-27T00:20:10"})
+    slit.writeto(folder / "slits" / "slit.fits")
+    line = refused(capsys, "invert", "slits", "-o", "slits/slit.fits", "--overwrite")
+    assert "is read by this command, and would be destroyed" in line
     (folder / "a.yaml").write_text("sigma: 1.0e-3\n")
     for output in (["-o", "maps.fits", "--quicklook", "cube.fits"], ["-o", "maps.fits", "--config", "maps.fits"]):
         assert main(["invert", "cube.fits", *output, "--overwrite"]) == 2

@@ -282,7 +282,8 @@ def test_a_real_hinode_slit_is_described_as_well_as_by_the_best_peer(reference_d
     maps = invert(cube, InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3), chunk_size=1024), progress=False)
     assert maps.chi2.size == 1024
     assert np.median(maps.chi2) <= 2.18
-    assert np.mean(maps.status <= Status.AT_BOUND) > 0.99
+    assert np.mean(np.isin(maps.status, (Status.CONVERGED, Status.AT_BOUND, Status.POOR_FIT))) > 0.99
+    assert 0 < np.mean(maps.status == Status.POOR_FIT) < 0.02
     # No absolute reference, but the mean line is at rest and granulation moves at less than a few km/s.
     assert abs(np.median(maps.parameters["velocity"])) < 0.5
     assert np.std(maps.parameters["velocity"]) < 2

@@ -87,8 +87,10 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert draws["field_strength"].attrs["units"] == "G"
     median = np.median(draws["velocity"].values.reshape(3, 4, -1), axis=-1)
     np.testing.assert_allclose(median, maps.median["velocity"], atol=0.02)
-    assert main(line) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert main(line) == 0  # is its own result
+    assert "out.fits holds the result of this command already" in capsys.readouterr().out
+    assert main([*line, "--seed", "1"]) == 2
+    assert "out.fits exists already" in capsys.readouterr().err
     again = [*line[:3], "again.fits", *line[4:]]
     assert main(again) == 2
     assert "draws.zarr exists already" in capsys.readouterr().err
