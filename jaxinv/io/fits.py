@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -243,6 +244,8 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
         for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT")
         if old is not None and f"{key}{old}" in header
     }
+    if not plain:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on dates and units that it put right
@@ -253,7 +256,7 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
             world = whole.sub(list(axes))
             matrix, step = world.pixel_scale_matrix, np.array(world.wcs.cdelt)
     except Exception as error:  # what the library makes of an odd header is many things
-        if any(key.startswith(("PC", "CD", "CROTA")) and not key.startswith("CDELT") for key in header):
+        if any(re.fullmatch(r"(PC|CD)\d_\d|CROTA\d", key) for key in header):
             why = " ".join(str(error).split())
             warnings.warn(f"rotations of the world coordinates are left out ({why:.150})", stacklevel=2)
         return plain

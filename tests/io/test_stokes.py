@@ -83,6 +83,17 @@ def test_the_corners_of_a_rotated_map_stay_where_they_are(tmp_path: Path, order:
     np.testing.assert_allclose(found, truth.wcs_pix2world(expected, 1)[:, [x - 1, y - 1]], atol=1e-10)
 
 
+def test_a_header_that_says_nothing_of_the_sky_or_half_of_it_gives_no_note(tmp_path: Path) -> None:
+    for spatial in ("", "HPLN-TAN"):
+        image = fits.ImageHDU(VALUES, name="STOKES")  # an extension has PCOUNT, which is no PCi_j
+        image.header.update({"CTYPE2": "STOKES", "CTYPE1": "AWAV", "CUNIT1": "Angstrom", "CRPIX1": 1.0})
+        image.header.update({"CRVAL1": WAVELENGTH[0], "CDELT1": 0.02} | ({"CTYPE3": spatial} if spatial else {}))
+        table = fits.ImageHDU(WAVELENGTH, name="WAVELENGTH")
+        fits.HDUList([fits.PrimaryHDU(), image, table]).writeto(tmp_path / "cube.fits", overwrite=True)
+        header = io.read_stokes(tmp_path / "cube.fits").header
+        assert dict(header) == ({"CTYPE1": spatial} if spatial else {})
+
+
 def test_a_slit_keeps_both_coordinates_of_the_sky(tmp_path: Path) -> None:
     path = write(tmp_path / "cube.fits", ("x", "y", "stokes", "wavelength"), VALUES[:, :1])
     with fits.open(path, mode="update") as hdus:
