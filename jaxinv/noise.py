@@ -17,9 +17,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv.observation import Observation
+
+
+def _traced(number: Any) -> Any:
+    """A number as an array, so that another one is not another compiled program; anything else as it is."""
+    return np.asarray(number, float) if isinstance(number, int | float) else number
 
 
 class Noise(eqx.Module):
@@ -55,7 +61,7 @@ class Gaussian(Noise):
             (`sigma[:, None]` for one number for each Stokes parameter); infinite for a sample to be left out.
     """
 
-    sigma: Any = 1.0
+    sigma: Any = eqx.field(default=1.0, converter=_traced)
 
     def residual(self, prediction: Array, data: Any) -> Array:
         values, sigma, valid = _unpack(data, self.sigma, prediction)
@@ -83,13 +89,13 @@ class StudentT(Noise):
         degrees_of_freedom: above 0; small numbers have heavy tails.
     """
 
-    sigma: Any = 1.0
-    degrees_of_freedom: float = 4.0
+    sigma: Any = eqx.field(default=1.0, converter=_traced)
+    degrees_of_freedom: Any = eqx.field(default=4.0, converter=_traced)
 
     def residual(self, prediction: Array, data: Any) -> Array:
         values, sigma, valid = _unpack(data, self.sigma, prediction)
         t = jnp.where(valid, (values - prediction) / sigma, 0)
-        nu = self.degrees_of_freedom
+        nu = jnp.asarray(self.degrees_of_freedom, prediction.dtype)
         # sign(t) sqrt((nu + 1) log(1 + t^2 / nu)), written so that its derivative at t = 0 is finite.
         square = t**2 / nu
         ratio = jnp.where(square > 1e-6, jnp.log1p(square) / jnp.where(square > 1e-6, square, 1), 1 - square / 2)
@@ -104,7 +110,8 @@ class StudentT(Noise):
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)
-        return prediction + sigma * jax.random.t(key, self.degrees_of_freedom, prediction.shape, prediction.dtype)
+        nu = jnp.asarray(self.degrees_of_freedom, prediction.dtype)
+        return prediction + sigma * jax.random.t(key, nu, prediction.shape, prediction.dtype)
 
 
 class Poisson(Noise):

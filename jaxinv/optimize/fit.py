@@ -67,15 +67,15 @@ def fit_rows(
     # Numbers as arrays, so that another tolerance is not another program.
     settings = jax.tree.map(np.float32, settings)
     inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
-    arrays = over_devices(_fit_batch, (settings, rows.problem, seed), inputs, lapack=lapack_of(rows.problem))
+    common = (settings, rows.problem, jax.random.key(seed))
+    arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem))
     return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
-    settings, problem, seed = common
+    settings, problem, key = common
     observed, known, first, indices = inputs
     layout = Layout.of(problem)
-    key = jax.random.key(seed)
     dtype = jax.tree.leaves(observed)[0].dtype
 
     def begin(item: Any) -> tuple[Array, Array]:

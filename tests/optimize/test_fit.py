@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -430,3 +431,33 @@ assert np.all(found.status == 0) and found.covariance.shape == (256, 40, 40)
 def test_many_parameters_on_several_devices_come_back() -> None:
     done = subprocess.run([sys.executable, "-c", MANY], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def compilations(work: Callable[[], object]) -> int:
+    """How many programs are traced and compiled while `work` runs."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **more: object) -> None:
+        seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        work()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return sum(event.endswith("jaxpr_to_mlir_module_duration") for event in seen)
+
+
+@pytest.mark.parametrize("noise", [Gaussian, StudentT])
+def test_another_seed_sigma_or_tolerance_is_not_another_program(noise: type) -> None:
+    prior = {"amplitude": dist.Uniform(0, 10), "rate": dist.Uniform(0, 5), "background": 0.0}
+    data = np.exp(-X)[None].repeat(3, 0)
+    problem = lambda sigma: Problem(Decay(), noise(sigma), prior)  # noqa: E731
+    assert compilations(lambda: fit(problem(0.1), data, seed=1)) > 0
+    assert compilations(lambda: fit(problem(0.2), data, seed=2)) == 0
+    assert compilations(lambda: fit(problem(1), data, settings=LevenbergMarquardt(tolerance=0.1))) == 0
+    assert compilations(lambda: fit(problem(0.3), data, first_index=7, seed=2**40)) == 0
+    key = jax.random.key
+    method = Laplace(n_draws=100)
+    assert compilations(lambda: draw(problem(0.1), data, key=key(1), method=method)) > 0
+    assert compilations(lambda: draw(problem(0.2), data, key=key(2), method=method)) == 0
