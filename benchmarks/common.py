@@ -6,7 +6,9 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import jax
@@ -28,8 +30,15 @@ def header() -> str:
     device = jax.devices()[0]
     kind = device.device_kind if device.platform != "cpu" else _processor()
     names = ("jax", "equinox", "numpy", "numpyro", "optimistix")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    versions = ", ".join(f"{name} {version(name)}" for name in names if find_spec(name))
     return f"{kind}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; {versions}"
+
+
+def peer(name: str) -> Any:
+    """Another package that a benchmark compares with; ends with one line where it is not installed."""
+    if find_spec(name) is None:
+        raise SystemExit(f"this benchmark compares with {name}, which is not installed: pip install -e '.[dev]'")
+    return import_module(name)
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from common import header, simulated
+from common import header, peer, simulated
 from numpyro.infer import MCMC
 from numpyro.infer import NUTS as NumPyroNUTS
 
@@ -63,7 +63,7 @@ def plain(problem: ji.Problem, data: np.ndarray) -> None:
 
 def ensemble(problem: ji.Problem, data: np.ndarray, start: Posterior) -> None:
     """Emcee with 64 walkers and a vectorized likelihood, started in the posterior."""
-    import emcee
+    emcee = peer("emcee")
 
     names = problem.names
     bounds = np.array([[float(problem.prior[n].low), float(problem.prior[n].high)] for n in names])

@@ -11,10 +11,11 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
-from common import CASES, header, simulated, timed
+from common import CASES, header, peer, simulated, timed
 
 import jaxinv as ji
+
+optx = peer("optimistix")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jaxinv import io as io
     from jaxinv import noise as noise
+    from jaxinv import pipelines as pipelines
     from jaxinv import plot as plot
     from jaxinv import priors as priors
     from jaxinv import spectra as spectra
@@ -22,12 +23,20 @@ if TYPE_CHECKING:
     from jaxinv.emulation import Emulator as Emulator
     from jaxinv.emulation import Surrogate as Surrogate
     from jaxinv.emulation import emulate as emulate
+    from jaxinv.forward import Forward as Forward
+    from jaxinv.forward import Stage as Stage
+    from jaxinv.from_files import invert as invert
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
     from jaxinv.optimize import LevenbergMarquardt as LevenbergMarquardt
     from jaxinv.optimize import assure as assure
     from jaxinv.optimize import fit as fit
-    from jaxinv.pipelines import invert as invert
+    from jaxinv.pipelines import InvertConfig as InvertConfig
+    from jaxinv.pipelines import SampleConfig as SampleConfig
+    from jaxinv.pipelines import SynthesizeConfig as SynthesizeConfig
+    from jaxinv.pipelines import TrainConfig as TrainConfig
+    from jaxinv.posterior import Posterior as Posterior
+    from jaxinv.posterior import PosteriorStatus as PosteriorStatus
     from jaxinv.priors import Tied as Tied
     from jaxinv.problem import Problem as Problem
     from jaxinv.sampling import HMC as HMC
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
     from jaxinv.sampling import Importance as Importance
     from jaxinv.sampling import Laplace as Laplace
     from jaxinv.sampling import calibrate as calibrate
+    from jaxinv.sampling import draw as draw
+    from jaxinv.sampling import predict as predict
     from jaxinv.sampling import sample as sample
     from jaxinv.solution import Solution as Solution
     from jaxinv.solution import SolutionMap as SolutionMap
@@ -48,36 +59,47 @@ if TYPE_CHECKING:
 _NAMES = {
     "Conditions": "training",
     "Emulator": "emulation.emulator",
+    "Forward": "forward",
+    "HMC": "sampling",
+    "Importance": "sampling",
+    "InvertConfig": "pipelines",
+    "Laplace": "sampling",
     "LearnedLM": "unrolling.settings",
+    "LevenbergMarquardt": "optimize",
+    "NUTS": "sampling",
     "NormalizingFlow": "amortization.settings",
+    "Observation": "observation",
     "PointEstimate": "amortization.settings",
+    "Posterior": "posterior",
+    "PosteriorStatus": "posterior",
+    "Problem": "problem",
+    "SVI": "sampling",
+    "SampleConfig": "pipelines",
+    "Solution": "solution",
+    "SolutionMap": "solution",
+    "Stage": "forward",
+    "Status": "solution",
+    "StokesCube": "observation",
     "Surrogate": "emulation.surrogate",
+    "SynthesizeConfig": "pipelines",
+    "Tied": "priors",
+    "TrainConfig": "pipelines",
     "Training": "training",
     "amortize": "amortization",
     "assure": "optimize",
-    "emulate": "emulation",
-    "unroll": "unrolling",
-    "HMC": "sampling",
-    "Importance": "sampling",
-    "Laplace": "sampling",
-    "LevenbergMarquardt": "optimize",
-    "NUTS": "sampling",
-    "Observation": "observation",
-    "Problem": "problem",
-    "SVI": "sampling",
-    "Solution": "solution",
-    "SolutionMap": "solution",
-    "Status": "solution",
-    "StokesCube": "observation",
-    "Tied": "priors",
     "calibrate": "sampling",
+    "draw": "sampling",
+    "emulate": "emulation",
     "fit": "optimize",
-    "invert": "pipelines",
+    "invert": "from_files",
     "io": "",
     "noise": "",
+    "pipelines": "",
     "plot": "",
+    "predict": "sampling",
     "priors": "",
     "sample": "sampling",
     "spectra": "",
+    "unroll": "unrolling",
 }
-__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES, ("spectra", "noise", "io", "plot", "pipelines", "priors"))

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinv.observation import Observation
+from jaxinv.names import suggestion
+from jaxinv.observation import Observation, StokesCube
 from jaxinv.problem import Problem
 
 
@@ -62,6 +63,7 @@ def _prepare(
     """The problem with any sigma common to all objects, values with NaN where masked, sigma of each object, batch."""
     observation = data if isinstance(data, Observation) else Observation(data)
     for name, value in zip(Observation._fields, observation, strict=True):
+        _check_numbers(name, value)
         if hasattr(value, "unit"):
             raise ValueError(
                 f"the {name} carry the unit {value.unit}; convert them to the forward model's units and pass plain "
@@ -85,6 +87,8 @@ def _prepare(
             f"must be (..., {', '.join(map(str, shape))}): move or trim the axes"
         )
     batch = values.shape[: values.ndim - len(shape)]
+    if 0 in batch:
+        raise ValueError(f"the data hold no object: their shape is {values.shape}")
     if observation.mask is not None:
         values = np.where(_broadcast("mask", observation.mask, values.shape), values, np.nan)
     sigma = observation.sigma
@@ -97,6 +101,24 @@ def _prepare(
         sigma = np.broadcast_to(_broadcast("sigma", sigma, values.shape)[(0,) * len(batch)], shape)
         return eqx.tree_at(lambda p: p.noise.sigma, problem, np.array(sigma)), values, None, batch
     return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, StokesCube):
+        raise ValueError(
+            "the data are a StokesCube, which jaxinv.invert takes; `cube.pixels(0, cube.n_pixels)` is its array"
+        )
+    try:
+        kind = np.asanyarray(value).dtype.kind
+    except (TypeError, ValueError):
+        kind = "O"
+    if kind not in "fiub":
+        raise ValueError(
+            f"the {name} of the data are no array of real numbers: found {value!r:.60}"
+            + ("; jaxinv.io reads files" if isinstance(value, str) else "")
+        )
 
 
 def _unmasked(array: Any) -> tuple[Any, np.ndarray | None]:
@@ -116,10 +138,11 @@ def _broadcast(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
 def check_names(problem: Problem, what: str, given: Mapping[str, Any]) -> None:
     """Every name is a parameter of the forward model, and its value a plain array; else a `ValueError`."""
     for name, value in given.items():
-        if name not in problem.forward.units:
+        units = problem.forward.units
+        if name not in units:
             raise ValueError(
-                f"`{what}` names {name!r}, which is no parameter of the forward model "
-                f"(it reads {', '.join(problem.forward.units)})"
+                f"`{what}` names {name!r}, which is no parameter of the forward model{suggestion(name, units)} "
+                f"(it reads {', '.join(units)})"
             )
         if hasattr(value, "unit"):
             raise ValueError(
@@ -139,7 +162,7 @@ def per_object(
         shape = batch + problem.forward.shapes.get(name, ())
         try:
             array = np.broadcast_to(np.asarray(value, dtype), shape)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ValueError(f"`{what}[{name!r}]` has the shape {np.shape(value)}; expected {shape}") from None
         out[name] = array.reshape(n, *shape[len(batch) :])
     return out

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.priors import Joint, Prior
+from jaxinv.names import suggestion
+from jaxinv.priors import Joint, Prior, Tied
 
 Parameters = Mapping[str, Any]
 """Named arrays; the names are the field's terms in full (`field_strength`, not `B`)."""
@@ -77,8 +79,7 @@ class Forward(eqx.Module):
         """
         for name in prior:
             if name not in self.units:
-                nearest = difflib.get_close_matches(name, self.units, 1, 0)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                hint = suggestion(name, self.units)
                 raise ValueError(
                     f"the forward model has no parameter {name!r}{hint} (it reads {', '.join(self.units)})"
                 )
@@ -86,6 +87,76 @@ class Forward(eqx.Module):
     def __rshift__(self, stage: Stage) -> Sequential:
         """`atmosphere >> instrument`: what the instrument makes of the atmosphere's light."""
         return Sequential(self, (stage,))
+
+
+class Function(Forward):
+    """A plain function of a dict of named parameters as a forward model: it reads what the prior names.
+
+    Args:
+        function: any callable; an Equinox module's arrays are traced, those that a function closes over are constants.
+        parameters: name -> shape.
+    """
+
+    function: Callable[[Parameters], Any]
+    parameters: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
+
+    def __init__(self, function: Callable[[Parameters], Any], parameters: Mapping[str, tuple[int, ...]]) -> None:
+        self.function = function
+        self.parameters = tuple((name, tuple(shape)) for name, shape in parameters.items())
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of none of them is anything known."""
+        return {name: "" for name, _ in self.parameters}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: shape for name, shape in self.parameters if shape}
+
+    def __call__(self, parameters: Parameters) -> Array:
+        prediction = self.function(dict(in_units(parameters, self.units)))
+        try:
+            return jnp.asarray(prediction)
+        except (TypeError, ValueError):
+            found = type(prediction).__name__
+            raise ValueError(f"a forward model returns one array; {_named(self.function)} returned a {found}") from None
+
+
+def as_forward(model: Any, prior: Prior) -> Forward:
+    """The model itself, or a plain function as the forward model whose parameters are the prior's.
+
+    Raises:
+        ValueError: it is no function of one dict of parameters.
+    """
+    if isinstance(model, Forward):
+        return model
+    if isinstance(model, type):
+        raise ValueError(f"the forward model is the class {model.__name__}: make one of it, {model.__name__}(...)")
+    if not callable(model):
+        raise ValueError(
+            "the forward model is a function of a dict of parameters, `lambda p: p['a'] * x`, or a jaxinv.Forward; "
+            f"found a {type(model).__name__}"
+        )
+    try:
+        inspect.signature(model).bind({})
+    except TypeError:
+        raise ValueError(
+            f"{_named(model)} takes {inspect.signature(model)}: a forward model takes one dict of parameters, "
+            "`lambda p: p['a'] * x`"
+        ) from None
+    except ValueError:  # a built-in function that does not say what it takes
+        pass
+    return Function(model, {name: _shape(entry) for name, entry in prior.items()})
+
+
+def _shape(entry: Any) -> tuple[int, ...]:
+    if isinstance(entry, dist.Distribution):
+        return tuple(entry.shape())
+    return () if isinstance(entry, Tied | type) else np.shape(entry)
+
+
+def _named(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 class Stage(eqx.Module):

@@ -24,8 +24,18 @@ from jaxinv.observation import Observation
 
 
 def _traced(number: Any) -> Any:
-    """A number as an array, so that another one is not another compiled program; anything else as it is."""
-    return np.asarray(number, float) if isinstance(number, int | float) else number
+    """A number as an array, so that another one is not another compiled program; anything else as it is.
+
+    Raises:
+        ValueError: it is not above 0, or carries a unit.
+    """
+    if hasattr(number, "unit"):
+        raise ValueError(f"sigma carries the unit {number.unit}: give it as plain numbers in the unit of the data")
+    if not isinstance(number, int | float):
+        return np.asarray(number, float) if isinstance(number, list | tuple) else number
+    if not number > 0:
+        raise ValueError(f"sigma and degrees_of_freedom are numbers above 0; found {number}")
+    return np.asarray(number, float)
 
 
 class Noise(eqx.Module):
@@ -143,6 +153,24 @@ class Poisson(Noise):
         valid = valid & (counts >= 0)
         floor = jnp.asarray(1e-6, prediction.dtype)
         return jnp.where(valid, counts, 1), jnp.where(valid, jnp.maximum(prediction, floor), 1), valid
+
+
+def as_noise(noise: Any) -> Noise:
+    """The noise itself; `Gaussian` of a number or an array.
+
+    Raises:
+        ValueError: it is something else, or a sigma that is not above 0.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, type):
+        raise ValueError(f"the noise is the class {noise.__name__}: make one of it, {noise.__name__}(...)")
+    if isinstance(noise, int | float) or getattr(getattr(noise, "dtype", None), "kind", "") in tuple("fiu"):
+        return Gaussian(noise)
+    raise ValueError(
+        "the noise is a jaxinv.noise.Gaussian(sigma), StudentT, Poisson or a number, the sigma of Gaussian; "
+        f"found {noise!r:.60}"
+    )
 
 
 def _unpack(data: Any, sigma: Any, prediction: Any) -> tuple[Array, Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -14,8 +14,9 @@ import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.forward import Forward, Parameters, in_units
-from jaxinv.noise import Noise
+from jaxinv.forward import Forward, Parameters, as_forward, in_units
+from jaxinv.names import suggestion
+from jaxinv.noise import Noise, as_noise
 from jaxinv.observation import Observation
 
 
@@ -26,12 +27,13 @@ class Problem(eqx.Module):
     and fixed ones are added where they are needed.
 
     Args:
-        forward: the forward model.
-        noise: scores its prediction against data.
+        forward: the forward model, or any function of a dict of parameters, which are then those that the prior names.
+        noise: scores its prediction against data; a number or an array is the sigma of `Gaussian`.
         prior: name -> NumPyro distribution (inferred), number or array (fixed), or `priors.Tied`.
 
     Raises:
-        ValueError: the prior names a parameter that the forward model does not read, or infers none.
+        ValueError: the prior names a parameter that the forward model does not read, or infers none; or one of the
+            three is something else.
     """
 
     forward: Forward
@@ -39,15 +41,17 @@ class Problem(eqx.Module):
     prior: dict[str, Any]
     joints: tuple[priors.Joint, ...]
 
-    def __init__(self, forward: Forward, noise: Noise, prior: priors.Prior) -> None:
-        self.forward = forward
-        self.noise = noise
-        forward.check(prior)
-        self.prior = {name: _plain(name, entry, forward.units) for name, entry in prior.items()}
+    def __init__(self, forward: Forward | Callable[[Parameters], Any], noise: Any, prior: priors.Prior) -> None:
+        if not isinstance(prior, Mapping):
+            raise ValueError(f"the prior is a dict, name -> NumPyro distribution; found a {type(prior).__name__}")
+        self.forward = as_forward(forward, prior)
+        self.noise = as_noise(noise)
+        self.forward.check(prior)
+        self.prior = {name: _plain(name, entry, self.forward.units) for name, entry in prior.items()}
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
-        self.joints = forward.joints(self.prior)
+        self.joints = self.forward.joints(self.prior)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,8 +97,22 @@ class Problem(eqx.Module):
         return shape
 
     def predict(self, parameters: Parameters) -> Array:
-        """The noiseless data."""
-        return self.forward(self.complete(parameters))
+        """The noiseless data.
+
+        Raises:
+            ValueError: the forward model reads a parameter of which neither `parameters` nor the prior says anything.
+        """
+        complete = self.complete(parameters)
+        try:
+            return self.forward(complete)
+        except KeyError as error:
+            name = error.args[0] if error.args else None
+            if not isinstance(name, str) or name in complete:
+                raise
+            raise ValueError(
+                f"the forward model reads {name!r}, which the prior does not name{suggestion(name, complete)} "
+                f"(it names {', '.join(self.prior)}): give it a distribution or a number, or pass it as `fixed`"
+            ) from None
 
     def linearize(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """Prediction and its derivative by each inferred parameter, `(*prediction_shape, *parameter_shape)`.
@@ -223,7 +241,16 @@ def _plain(name: str, entry: Any, units: Mapping[str, str]) -> Any:
                 f"the prior of {name!r} carries the unit {unit}: give its numbers in {expected}, without one"
             )
         return entry
-    return entry if isinstance(entry, priors.Tied) else in_units({name: entry}, units)[name]
+    if isinstance(entry, priors.Tied):
+        return entry
+    entry = in_units({name: entry}, units)[name]
+    entry = np.asarray(entry) if isinstance(entry, list | tuple) else entry
+    if not isinstance(entry, int | float) and getattr(getattr(entry, "dtype", None), "kind", "") not in tuple("fiub"):
+        raise ValueError(
+            f"the prior's {name!r} is {entry!r:.60}: expected a NumPyro distribution (inferred), a number or an array "
+            "(fixed), or jaxinv.Tied"
+        )
+    return entry
 
 
 _SHAPES: dict[Any, tuple[int, ...]] = {}

@@ -100,6 +100,30 @@ class Solution:
         values = np.asarray(self.status)
         return {status.name.lower(): int(np.sum(values == status)) for status in Status}
 
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`: every parameter, `<name>_error` beside it, covariance, chi2 and status.
+
+        The batch axes are called `object_0`, `object_1`, ...; the covariance has the axes `parameter` and
+        `parameter_`, whose coordinates are the labels.
+        """
+        import xarray
+
+        objects = [f"object_{k}" for k in range(np.ndim(self.status))]
+
+        def each(values: np.ndarray, name: str) -> Any:
+            inner = [f"{name}_dim_{k}" for k in range(np.ndim(values) - len(objects))]
+            return xarray.DataArray(values, dims=[*objects, *inner])
+
+        variables = {name: each(values, name) for name, values in self.parameters.items()}
+        variables |= {f"{name}_error": each(values, name) for name, values in self.standard_error.items()}
+        for name in ("chi2", "iterations", "starts", "status"):
+            variables[name] = each(getattr(self, name), name)
+        axes = ("parameter", "parameter_")
+        variables["covariance"] = xarray.DataArray(
+            self.covariance, dims=[*objects, *axes], coords={axis: list(self.labels) for axis in axes}
+        )
+        return xarray.Dataset(variables)
+
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Solution:
         """The solution with every array changed alike: cut, reshaped, picked from."""
         fields: dict[str, Any] = {}
@@ -130,6 +154,15 @@ class SolutionMap:
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
     route: np.ndarray | None = None
+
+    def to_xarray(self) -> Any:
+        """As `Solution.to_xarray`, with the axes `y` and `x`, and units and provenance as attributes."""
+        dataset = self.solution.to_xarray().rename(object_0="y", object_1="x").assign_attrs(dict(self.provenance))
+        for name, unit in self.units.items():
+            for variable in (name, f"{name}_error"):
+                if variable in dataset:
+                    dataset[variable].attrs["units"] = unit
+        return dataset
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

@@ -8,10 +8,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxinv import __version__
 from jaxinv.cli import calibrate, demo, invert, lines, sample, synthesize, train
+from jaxinv.names import suggestion
 
 _COMMANDS = (invert, sample, calibrate, train, synthesize, lines, demo)
 
@@ -35,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown and arguments.command is not None:
+        flags = [flag for action in arguments.parser._actions for flag in action.option_strings]
+        arguments.parser.error(f"there is no option {unknown[0]!r}{suggestion(unknown[0], flags)}")
     if arguments.command is None:
         parser.print_help()
         return 0
@@ -60,22 +64,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in two lines what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.format_usage()}jaxinv: {message} (see `{self.prog} --help`)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="jaxinv", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="jaxinv",
+        usage="jaxinv COMMAND ...",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"jaxinv {__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     for module in _COMMANDS:
         command = commands.add_parser(
             module.NAME,
+            prog=f"jaxinv {module.NAME}",
+            usage=f"jaxinv {module.NAME} {module.USAGE}",
             help=module.SUMMARY,
             description=module.DESCRIPTION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show where in the code an error arose")
-        command.set_defaults(run=module.run, needs_jax=module.NEEDS_JAX)
+        command.set_defaults(parser=command, run=module.run, needs_jax=module.NEEDS_JAX)
     return parser
 
 

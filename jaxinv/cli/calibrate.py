@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jaxinv.cli.inputs import add_observation, inputs_of, read_instrument, read_observation
 from jaxinv.cli.invert import describe
-from jaxinv.cli.options import OptionError, add_options, gather
+from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_pictures, fingerprint_of, keep_inputs, sha256
 from jaxinv.cli.sample import GROUPS, SampleOptions
+from jaxinv.pipelines.options import OptionError
 
 NAME = "calibrate"
 SUMMARY = "simulation-based calibration of a sampler on the problem of an observation"
@@ -21,13 +23,14 @@ posterior of each, and count how often it holds the truth. The population is the
   jaxinv calibrate cube.fits -o calibration.png --method laplace --bounds field_strength=0:3000 velocity=-3:3
 """
 
+USAGE = "OBS [OBS ...] -o OUT.png [options]"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    add_observation(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where the picture goes")
     parser.add_argument("-n", "--number", type=int, default=300, help="simulated pixels (default: 300)")
-    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
     add_options(parser, SampleOptions, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -44,13 +47,12 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     from jaxinv.pipelines import calibrate_observation, prepare
 
     check_pictures(output)
-    keep_inputs([output], [*arguments.observation, arguments.config, options.psf_file])
+    keep_inputs([output], inputs_of(arguments, options))
     if options.cavity_map is not None:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
-    source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
-    cube = io.read_stokes(source, axes=options.axes)
+    cube = read_observation(arguments.observation, options)
     keep_inputs([output], cube.source)
-    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    psf, _ = read_instrument(options)
     fingerprint = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
     partial = output.with_name(output.name + ".partial")
     if arguments.restart:

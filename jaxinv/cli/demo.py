@@ -18,6 +18,7 @@ is from the truth. Writes the observation, the truth, the maps and pictures of t
   jaxinv demo
   jaxinv demo -o somewhere --size 128
 """
+USAGE = "[-o FOLDER] [--size N] [--seed N]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +73,9 @@ def _write_truth(path: Path, truth: dict, maps) -> None:
 
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for name, values in truth.items():
-        hdu = fits.ImageHDU(values.astype("float32"), name=name.upper())
-        hdu.header.update({**maps.header, "BUNIT": maps.units[name]})
+        unit = maps.units[name]
+        hdu = fits.ImageHDU((values * io.degrees_in(unit)).astype("float32"), name=name.upper())
+        hdu.header.update({**maps.header, "BUNIT": io.shown_unit(unit)})
         hdus.append(hdu)
     io.write_fits(path, hdus, overwrite=True)
 
@@ -81,6 +83,8 @@ def _write_truth(path: Path, truth: dict, maps) -> None:
 def _table(truth: dict, maps) -> str:
     """Errors against the truth where the field is strong, and whether the error bars hold."""
     import numpy as np
+
+    from jaxinv import io
 
     strong = (truth["field_strength"] > 500) & (maps.status <= 1)
     lines = [
@@ -91,7 +95,8 @@ def _table(truth: dict, maps) -> str:
         difference = maps.parameters[name] - truth[name]
         if name == "azimuth":
             difference = (difference + np.pi / 2) % np.pi - np.pi / 2
-        unit = maps.units[name]
+        unit = io.shown_unit(maps.units[name])
+        difference, error = (x * io.degrees_in(maps.units[name]) for x in (difference, error))
         label = f"{name} [{unit}]" if unit else name
         absolute, expected = np.median(np.abs(difference[strong])), np.median(error[strong])
         scatter = np.std((difference / error)[strong])

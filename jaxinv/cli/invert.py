@@ -8,6 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jaxinv.cli.inputs import (
+    MOST_USED,
+    FileOptions,
+    add_observation,
+    inputs_of,
+    pipeline_part,
+    read_instrument,
+    read_observation,
+)
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import (
     check_outputs,
@@ -25,19 +34,22 @@ SUMMARY = "maps of field, velocity and line parameters from Stokes spectra"
 NEEDS_JAX = True
 DESCRIPTION = """\
 Invert Stokes spectra with a Milne-Eddington atmosphere. The observation is a FITS cube whose header
-names a STOKES axis and a wavelength axis (WAVE or AWAV), a Hinode/SP level-1 slit, or a folder of such
-slits. The result has an image for each parameter and its standard error, the misfit, the status of each
-pixel, and a quick look as PNG. An interrupted run is resumed by the same command.
+names a STOKES axis and a wavelength axis (WAVE or AWAV; --axes and --wavelengths say what it does not),
+a Hinode/SP level-1 slit, a folder of such slits, or SPINOR's profiles. The result has an image for each
+parameter and its standard error, the misfit, the status of each pixel, and a quick look as PNG. An
+interrupted run is resumed by the same command.
 
   jaxinv invert cube.fits -o maps.fits
   jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
   jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
 """
 
+USAGE = "OBS [OBS ...] -o OUT.fits [options]"
 GROUPS = {
-    "data": ("lines", "wavelength_range", "exclude", "telluric", "region", "axes", "continuum", "wavelength_shift"),
-    "noise": ("sigma", "weights", "model_error"),
-    "instrument": ("psf_fwhm", "psf_file", "cavity_map", "stray_light", "macroturbulence"),
+    "what most observations need": MOST_USED,
+    "data": ("wavelength_range", "exclude", "telluric", "continuum", "wavelength_shift"),
+    "noise": ("weights", "model_error"),
+    "instrument": ("psf_file", "cavity_map", "stray_light", "macroturbulence"),
     "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
     "method": ("method", "network"),
     "solver": ("starts", "max_iterations", "chunk_size", "seed"),
@@ -45,26 +57,21 @@ GROUPS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class InvertOptions(InvertConfig):
-    """What the command takes beyond the pipeline: files."""
+class InvertOptions(InvertConfig, FileOptions):
+    """What the command takes: the pipeline's options, and files."""
 
-    axes: str | None = option(None, "roles of the axes where the header lacks them, e.g. 'y x stokes wavelength'")
-    psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
-    cavity_map: str | None = option(None, "FITS map of the spectrum's shift towards the red [angstrom]")
     network: str | None = option(None, "folder that `jaxinv train` wrote; default: the shipped one for Hinode/SP")
 
     @property
     def pipeline(self) -> InvertConfig:
         """The part that the pipeline takes."""
-        names = [field.name for field in dataclasses.fields(InvertConfig)]
-        return InvertConfig(**{name: getattr(self, name) for name in names})
+        return pipeline_part(self, InvertConfig)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    add_observation(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the maps go")
-    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
     add_options(parser, InvertOptions, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
@@ -80,13 +87,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     output = Path(arguments.output)
     picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
     say = (lambda *_: None) if arguments.quiet else print
-    from jaxinv import io
-
-    inputs = [*arguments.observation, arguments.config, options.psf_file, options.cavity_map]
-    check_outputs(output, picture, inputs=inputs)
-    cube = io.read_stokes(
-        arguments.observation if len(arguments.observation) > 1 else arguments.observation[0], axes=options.axes
-    )
+    check_outputs(output, picture, inputs=inputs_of(arguments, options))
+    cube = read_observation(arguments.observation, options)
     invert_cube(
         cube, options, output, picture, command_line, say, restart=arguments.restart, overwrite=arguments.overwrite
     )
@@ -113,8 +115,7 @@ def invert_cube(
     from jaxinv.solution import Route
 
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
-    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
-    offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
+    psf, offset = read_instrument(options)
     config = options.pipeline
     network = None
     if config.method != "lm":

@@ -14,6 +14,7 @@ List the spectral lines that jaxinv knows, with their atomic data and where each
   jaxinv lines "Fe I 6302.5" "Na D1"
   jaxinv lines --between 6300 6303
 """
+USAGE = "[LINE ...] [--between FIRST LAST]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

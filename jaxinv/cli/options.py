@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
-import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxinv.names import suggestion
+from jaxinv.pipelines.options import OptionError, converted, is_mapping
+
 T = TypeVar("T")
-
-
-class OptionError(ValueError):
-    """An option has the wrong name or type; says where it was found."""
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type, groups: Mapping[str, Sequence[str]]) -> None:
@@ -32,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type, groups: Mapping[str
             if hint is bool:
                 group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
                 continue
-            many = typing.get_origin(hint) in (tuple, Mapping) or _mapping(hint)
+            many = typing.get_origin(hint) in (tuple, Mapping) or is_mapping(hint)
             default = "" if field.default in (dataclasses.MISSING, (), None) else f" (default: {_shown(field.default)})"
             group.add_argument(flag, nargs="+" if many else None, metavar=_metavar(hint), help=text + default)
 
@@ -48,13 +44,13 @@ def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> 
     if config is not None:
         for name, value in _read_yaml(config).items():
             if name not in hints:
-                nearest = difflib.get_close_matches(str(name), hints, 1, 0)
-                raise OptionError(f"{config}: there is no option {name!r}; did you mean {nearest[0]!r}?")
-            values[name] = _convert(hints[name], value, f"{config}: {name!r}")
+                near = suggestion(name, hints) or f" (there are {', '.join(hints)})"
+                raise OptionError(f"{config}: there is no option {name!r}{near}")
+            values[name] = converted(hints[name], value, f"{config}: {name!r}")
     for name, hint in hints.items():
         given = getattr(arguments, name, None)
         if given is not None:
-            values[name] = _convert(hint, _from_flag(hint, given), "--" + name.replace("_", "-"))
+            values[name] = converted(hint, _from_flag(hint, given), "--" + name.replace("_", "-"))
     try:
         return kind(**values)
     except ValueError as error:
@@ -97,12 +93,8 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return content
 
 
-def _mapping(hint: Any) -> bool:
-    return getattr(typing.get_origin(hint), "__name__", "") == "Mapping"
-
-
 def _metavar(hint: Any) -> str:
-    if _mapping(hint):
+    if is_mapping(hint):
         return "NAME=LOW:HIGH" if "tuple" in str(hint) else "NAME=VALUE"
     text = str(hint)
     if "tuple[tuple" in text:
@@ -116,7 +108,7 @@ def _shown(value: Any) -> str:
 
 def _from_flag(hint: Any, given: Any) -> Any:
     """What YAML would have held for the words on the command line."""
-    if _mapping(hint):
+    if is_mapping(hint):
         pairs = [word.partition("=") for word in given]
         bad = next((word for word, (_, equals, _) in zip(given, pairs, strict=True) if not equals), None)
         if bad is not None:
@@ -129,50 +121,3 @@ def _from_flag(hint: Any, given: Any) -> Any:
     if "tuple[tuple" in str(hint):
         return [word.split(":") for word in given]
     return given
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value`, from YAML or a flag, as the type that the dataclass states."""
-    if hint is Any:
-        return value
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType or origin is typing.Union:
-        return None if value is None else _convert(next(kind for kind in inner if kind is not type(None)), value, where)
-    if _mapping(hint):
-        if not isinstance(value, Mapping):
-            raise OptionError(f"{where} takes name: value pairs; found {value!r}")
-        return {str(name): _convert(inner[1], item, f"{where} {name}") for name, item in value.items()}
-    if origin is tuple:
-        if inner[-1] is Ellipsis:
-            items = value if isinstance(value, list | tuple) else [value]
-            return tuple(_convert(inner[0], item, where) for item in items)
-        if not isinstance(value, list | tuple) or len(value) != len(inner):
-            raise OptionError(f"{where} takes {len(inner)} values together; found {value!r}")
-        return tuple(_convert(kind, item, where) for kind, item in zip(inner, value, strict=True))
-    return _scalar(hint, value, where)
-
-
-def _scalar(kind: type, value: Any, where: str) -> Any:
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        raise OptionError(f"{where} takes true or false; found {value!r}")
-    if kind is str:
-        # A bare 6302.5 in YAML is a number, and a fine name of a line.
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return str(value)
-        raise OptionError(f"{where} takes a text; found {value!r}")
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if kind is int:
-            if number != int(number):
-                raise ValueError
-            return int(number)
-        if not math.isfinite(number):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        noun = "a whole number" if kind is int else "a finite number"
-        raise OptionError(f"{where} takes {noun}; found {value!r}") from None
-    return number

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxinv.cli.inputs import FILES
+
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
-_HOW = {"chunk_size": 0, "memory": 1.0, "psf_file": None, "cavity_map": None}
+_HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
 """Options that say how the work is done, not what it means, and files that count by their contents."""
 
 
@@ -72,7 +74,7 @@ def fingerprint_of(options: Any, digest: str, **more: str) -> dict[str, str]:
     """What a result depends on: a run that is cut goes on only where all of this is the same."""
     from jaxinv import __version__
 
-    files = [path for path in (options.psf_file, options.cavity_map) if path is not None]
+    files = [path for path in (getattr(options, name) for name in FILES) if path is not None]
     network = getattr(options, "network", None)
     if network is not None:
         files.append(str(Path(network) / "card.json"))

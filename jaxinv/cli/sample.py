@@ -8,11 +8,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jaxinv.cli.inputs import (
+    FileOptions,
+    add_observation,
+    inputs_of,
+    pipeline_part,
+    read_instrument,
+    read_observation,
+)
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
 from jaxinv.cli.invert import describe
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_outputs, fingerprint_of, finished, identity, keep_inputs, save_picture, sha256
-from jaxinv.pipelines.config import SampleConfig, option
+from jaxinv.pipelines.config import SampleConfig
 
 NAME = "sample"
 SUMMARY = "posteriors of field, velocity and line parameters of every pixel"
@@ -33,26 +41,23 @@ GROUPS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class SampleOptions(SampleConfig):
-    """What the command takes beyond the pipeline: files."""
+USAGE = "OBS [OBS ...] -o OUT.fits [options]"
 
-    axes: str | None = option(None, "roles of the axes where the header lacks them, e.g. 'y x stokes wavelength'")
-    psf_file: str | None = option(None, "table of the spectral profile: offset [milliangstrom], transmission")
-    cavity_map: str | None = option(None, "FITS map of the spectrum's shift towards the red [angstrom]")
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions(SampleConfig, FileOptions):
+    """What the command takes: the pipeline's options, and files."""
 
     @property
     def pipeline(self) -> SampleConfig:
         """The part that the pipeline takes."""
-        names = [field.name for field in dataclasses.fields(SampleConfig)]
-        return SampleConfig(**{name: getattr(self, name) for name in names})
+        return pipeline_part(self, SampleConfig)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
+    add_observation(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the summaries go")
-    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
     add_options(parser, SampleOptions, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--store", metavar="DRAWS.zarr", help="keep the draws in this folder")
@@ -76,14 +81,12 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     from jaxinv.pipelines import prepare, sample_maps
 
     store = None if arguments.store is None else Path(arguments.store)
-    inputs = [*arguments.observation, arguments.config, options.psf_file, options.cavity_map]
+    inputs = inputs_of(arguments, options)
     check_outputs(output, picture, inputs=inputs)
     keep_inputs([store, output, picture], inputs)
-    source = arguments.observation if len(arguments.observation) > 1 else arguments.observation[0]
-    cube = io.read_stokes(source, axes=options.axes)
+    cube = read_observation(arguments.observation, options)
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
-    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
-    offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
+    psf, offset = read_instrument(options)
     config = options.pipeline
     digest = sha256([*cube.source])
     fingerprint = fingerprint_of(options, digest, store=str(store))

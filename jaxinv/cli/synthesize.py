@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from jaxinv.cli.inputs import read_observation
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import keep_inputs
 from jaxinv.pipelines.config import SynthesizeConfig, option
@@ -20,6 +21,7 @@ that `jaxinv invert` wrote. The units of --parameters: gauss, degrees, km/s, ang
   jaxinv synthesize -o stokes.fits --plot stokes.png --parameters field_strength=1500 inclination=45
   jaxinv synthesize maps.fits -o stokes.fits --like cube.fits --noise 1e-3
 """
+USAGE = "[MAPS.fits] -o OUT.fits [options]"
 
 GROUPS = {
     "model": ("lines", "wavelength", "parameters", "mu", "relative_strengths", "effective_triplet"),
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     if arguments.maps is not None:
         maps = io.read_maps(arguments.maps)
         header, parameters = maps.header, dict(maps.parameters)
-    wavelength = None if arguments.like is None else io.read_stokes(arguments.like).wavelength
+    wavelength = None if arguments.like is None else read_observation([arguments.like]).wavelength
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     cube = synthesize(parameters, options, wavelength=wavelength, psf=psf, header=header)
     io.write_stokes(arguments.output, cube, overwrite=arguments.overwrite)

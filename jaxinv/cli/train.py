@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+from jaxinv.cli.inputs import read_observation
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import sha256
 from jaxinv.pipelines.config import TrainConfig
@@ -23,6 +24,7 @@ training is gone on with by the same command, with the same result.
   jaxinv train config.yaml -o my_network
   jaxinv invert cube.fits -o maps.fits --method learned --network my_network
 """
+USAGE = "CONFIG.yaml -o FOLDER [options]"
 
 GROUPS = {
     "what": ("method", "network", "training", "n_report", "seed"),
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         raise io.OutputError(f"{output} exists: choose another name, or give --overwrite")
     cube = None
     if arguments.observation:
-        cube = io.read_stokes(arguments.observation if len(arguments.observation) > 1 else arguments.observation[0])
+        cube = read_observation(arguments.observation)
     partial = output.with_name(output.name + ".partial")
     if arguments.restart:
         shutil.rmtree(partial, ignore_errors=True)

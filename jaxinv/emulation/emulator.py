@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxinv import priors
 from jaxinv.emulation.report import Report
 from jaxinv.emulation.surrogate import EmulatedCore, Surrogate, output_coding
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameters, as_forward
 from jaxinv.networks import Network
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.folder import described_prior
@@ -76,7 +76,7 @@ class Emulator:
 
 
 def emulate(
-    forward: Forward,
+    forward: Forward | Callable[[Parameters], Any],
     prior: priors.Prior,
     method: Emulator | None = None,
     training: Training | None = None,
@@ -88,7 +88,7 @@ def emulate(
     """Train a surrogate of a forward model over the support of a prior.
 
     Args:
-        forward: the forward model.
+        forward: the forward model, or any function of a dict of parameters, which are then those of the prior.
         prior: name -> distribution (an input of the surrogate) or number (held). Its support is where the surrogate
             can be used; its density is where it is trained most.
         method: the kind of surrogate.
@@ -105,6 +105,7 @@ def emulate(
         TrainingError: the loss became infinite or NaN.
     """
     method, training = method or Emulator(), training or Training()
+    forward = as_forward(forward, prior)
     source, inputs = _source(forward, prior)
     look_key, network_key, train_key, set_key, report_key = jax.random.split(key, 5)
     n_look = min(_LOOK, method.examples or _LOOK)

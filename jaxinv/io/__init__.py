@@ -5,7 +5,9 @@ from jaxinv.atomic import check_writable as check_writable
 from jaxinv.atomic import discard_folder as discard_folder
 from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.fits import write_fits as write_fits
+from jaxinv.io.images import degrees_in as degrees_in
 from jaxinv.io.images import provenance_of as provenance_of
+from jaxinv.io.images import shown_unit as shown_unit
 from jaxinv.io.maps import read_maps as read_maps
 from jaxinv.io.maps import write_maps as write_maps
 from jaxinv.io.posteriors import DrawStore as DrawStore
@@ -18,3 +20,4 @@ from jaxinv.io.store import PieceStore as PieceStore
 from jaxinv.io.store import unfinished as unfinished
 from jaxinv.io.tables import read_map as read_map
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf
+from jaxinv.io.tables import read_wavelengths as read_wavelengths

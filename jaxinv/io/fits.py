@@ -54,7 +54,10 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"there is no file {path}" + (": it is a folder" if path.is_dir() else ""))
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(9)
+        card = file.read(80)
+        start = card[:9]
+    if start == b"SIMPLE  =" and card[9:].split(b"/")[0].strip() != b"T":
+        raise InputError(f"{path} says that it is not standard FITS (SIMPLE is not T): write it anew")
     if not (start == b"SIMPLE  =" or start[:2] == b"\x1f\x8b"):
         raise InputError(f"{path} is not a FITS file: it does not begin with a SIMPLE card")
     try:
@@ -143,6 +146,34 @@ def _fold(total: int) -> int:
     return total
 
 
+def number_of(path: str | os.PathLike[str], header: Any, card: str, default: float) -> float:
+    """A card as a finite number, `default` where there is none.
+
+    Raises:
+        InputError: it is something else; says what.
+    """
+    value = header.get(card, default)
+    value = default if value is None or str(value).strip() == "" else value
+    if not _finite(value):
+        raise InputError(f"{path}: the card {card} is {value!r}, not a number: mend the header")
+    return float(value)
+
+
+def image_of(path: str | os.PathLike[str], hdu: Any) -> np.ndarray:
+    """The raw array of an image.
+
+    Raises:
+        InputError: the library cannot make one of what the header says.
+    """
+    try:
+        data = hdu.data
+    except Exception as error:  # a damaged header can fail anywhere in the library
+        raise InputError(f"{path}: the image cannot be read ({' '.join(str(error).split()):.150})") from None
+    if not isinstance(data, np.ndarray) or data.dtype.kind not in "iuf" or 0 in data.shape:
+        raise InputError(f"{path}: the part {hdu.name or 'PRIMARY'} holds no image of numbers")
+    return data
+
+
 def write_fits(path: str | os.PathLike[str], hdus: Any, *, overwrite: bool) -> None:
     """Write an astropy HDU list, compressed where the name ends in `.gz`, whole or not at all.
 
@@ -164,6 +195,7 @@ class ImageRows:
     """A FITS image as `(ny, nx, 4, n_wavelength)` float32, read from disk only for the rows asked for.
 
     Args:
+        path: of the file, for messages.
         image: the raw array, memory-mapped.
         header: its header, for BSCALE, BZERO and BLANK.
         order: the raw axes that become y, x, stokes, wavelength; -1 for an axis of length 1 that the image lacks.
@@ -172,10 +204,17 @@ class ImageRows:
     """
 
     def __init__(
-        self, image: np.ndarray, header: Any, order: Sequence[int], stokes: Sequence[int], *, reverse: bool = False
+        self,
+        path: Path,
+        image: np.ndarray,
+        header: Any,
+        order: Sequence[int],
+        stokes: Sequence[int],
+        *,
+        reverse: bool = False,
     ) -> None:
         self._image = image
-        self._scale, self._zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
+        self._scale, self._zero = number_of(path, header, "BSCALE", 1), number_of(path, header, "BZERO", 0)
         self._blank = header.get("BLANK") if image.dtype.kind in "iu" else None
         self._order, self._stokes, self._reverse = tuple(order), list(stokes), reverse
         extent = [image.shape[axis] if axis >= 0 else 1 for axis in order]
@@ -244,6 +283,9 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
         for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT")
         if old is not None and f"{key}{old}" in header
     }
+    for key in [key for key in plain if not key.startswith(("CTYPE", "CUNIT")) and not _finite(plain[key])]:
+        warnings.warn(f"the card {key[:5]} is {plain[key]!r}, not a number: no world coordinates", stacklevel=2)
+        return {}
     if not plain:
         return plain
     try:
@@ -282,6 +324,10 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
     cards |= {f"PV{k + 1}_{m}": value for axis, m, value in world.wcs.get_pv() for k in range(2) if k + 1 == axis}
     cards |= {key: header[key] for key in _FRAME if key in header}
     return {key: value for key, value in cards.items() if value != ""} | _exact(plain, cards)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _exact(plain: dict[str, Any], cards: dict[str, Any]) -> dict[str, Any]:

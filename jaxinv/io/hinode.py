@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ORIGIN_CARDS, open_fits
+from jaxinv.io.fits import ORIGIN_CARDS, number_of, open_fits
 from jaxinv.observation import StokesCube
 
 DISPERSION = 0.021549
@@ -53,9 +53,9 @@ def read_slits(paths: Sequence[Path]) -> StokesCube:
             raise InputError(f"{path} has the size {size}, the first slit {expected}: they belong to different maps")
     return StokesCube(
         _Slits([(path, header, place) for _, path, header, place in slits]),
-        _wavelength(first),
+        _wavelength(slits[0][1], first),
         unit="DN",
-        header=_cards([header for _, _, header, _ in slits]),
+        header=_cards([(path, header) for _, path, header, _ in slits]),
         source=tuple(str(path) for _, path, _, _ in slits),
     )
 
@@ -80,7 +80,7 @@ class _Slits:
             if header["BITPIX"] == 16 and not header.get("BZERO"):
                 part[0][part[0] < 0] += 65536
             else:
-                part = part * header.get("BSCALE", 1) + header.get("BZERO", 0)
+                part = part * number_of(path, header, "BSCALE", 1) + number_of(path, header, "BZERO", 0)
             out[:, x] = np.moveaxis(part, 0, 1)
         return out
 
@@ -97,18 +97,21 @@ def _time(header: Any) -> str:
     return str(header.get("DATE_OBS") or header.get("DATE-OBS") or "")
 
 
-def _wavelength(header: Any) -> np.ndarray:
+def _wavelength(path: Path, header: Any) -> np.ndarray:
     n = header["NAXIS1"]
-    step = header.get("CDELT1", 0)
+    step = number_of(path, header, "CDELT1", 0)
     if str(header.get("CUNIT1", "")).lower().startswith("angstrom") and step > 0:
-        return header["CRVAL1"] + (np.arange(1, n + 1) - header["CRPIX1"]) * step
+        start, place = number_of(path, header, "CRVAL1", 0), number_of(path, header, "CRPIX1", 1)
+        if 900 < start < 5e5:
+            return start + (np.arange(1, n + 1) - place) * step
     # The first years' files kept the detector's header, whose wavelengths run downwards; the data run upwards.
     return REFERENCE[1] + DISPERSION * (np.arange(n) - REFERENCE[0])
 
 
-def _cards(headers: Sequence[Any]) -> dict[str, Any]:
-    first = headers[0]
-    centres = [float(header.get("XCEN", 0)) for header in headers]
+def _cards(slits: Sequence[tuple[Path, Any]]) -> dict[str, Any]:
+    path, first = slits[0]
+    headers = [header for _, header in slits]
+    centres = [number_of(path, header, "XCEN", 0) for path, header in slits]
     step = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
     cards = {
         "CTYPE1": "HPLN-TAN",
@@ -118,9 +121,9 @@ def _cards(headers: Sequence[Any]) -> dict[str, Any]:
         "CRPIX1": (len(headers) + 1) / 2,
         "CRPIX2": (first["NAXIS2"] + 1) / 2,
         "CRVAL1": float(np.mean(centres)),
-        "CRVAL2": float(first.get("YCEN", 0)),
-        "CDELT1": step or float(first.get("XSCALE", 0.1476)),
-        "CDELT2": float(first.get("YSCALE", 0.1585)),
+        "CRVAL2": number_of(path, first, "YCEN", 0),
+        "CDELT1": step or number_of(path, first, "XSCALE", 0.1476),
+        "CDELT2": number_of(path, first, "YSCALE", 0.1585),
         "DATE-OBS": _time(first),
     }
     if len(headers) > 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.io.fits import is_world_card, open_fits, write_fits
+from jaxinv.io.fits import image_of, is_world_card, open_fits, write_fits
 
 _CARD = 68
 """Characters that fit a FITS card."""
@@ -35,11 +35,15 @@ class Images:
             if not is_world_card(key):
                 primary.header[key] = value
         self._hdus: list[Any] = [primary]
+        self._angles: list[str] = []
 
     def add(self, name: str, values: np.ndarray, unit: str = "", comment: str = "") -> Any:
-        """An image `(ny, nx, ...)`, further axes first in the file; returns its header."""
+        """An image `(ny, nx, ...)`, further axes first in the file; angles become degrees. Returns its header."""
         from astropy.io import fits
 
+        if unit == "rad":
+            self._angles.append(name)
+            values, unit = values * values.dtype.type(DEGREES), shown_unit(unit)
         hdu = fits.ImageHDU(_planes_first(values), name=name)
         for key, value in self._header.items():
             hdu.header[key] = value
@@ -64,7 +68,10 @@ class Images:
         """
         from astropy.io import fits
 
-        rows = [(key, str(value)) for key, value in self._provenance.items()]
+        provenance = {**self._provenance}
+        if self._angles:
+            provenance["angles"] = f"degrees in this file ({', '.join(self._angles)})"
+        rows = [(key, str(value)) for key, value in provenance.items()]
         columns = [
             fits.Column(name, f"{max([1, *(len(row[k]) for row in rows)])}A", array=[row[k] for row in rows])
             for k, name in enumerate(("key", "value"))
@@ -73,11 +80,36 @@ class Images:
         write_fits(path, fits.HDUList([*self._hdus, table]), overwrite=overwrite)
 
 
-def read_image(hdu: Any) -> np.ndarray:
-    """An image as `(ny, nx, ...)` in native byte order."""
-    values = np.asarray(hdu.data)
+DEGREES = 180 / np.pi
+
+
+def degrees_in(unit: str) -> float:
+    """What a value is multiplied by on its way into a file, where angles are degrees: 1 for all others."""
+    return DEGREES if unit == "rad" else 1.0
+
+
+def shown_unit(unit: str) -> str:
+    """The unit of a value in a file."""
+    return "deg" if unit == "rad" else unit
+
+
+def read_image(path: str | os.PathLike[str], hdu: Any) -> np.ndarray:
+    """An image as `(ny, nx, ...)` in native byte order, angles in radians whichever unit BUNIT says.
+
+    Raises:
+        InputError: it is no image of numbers.
+    """
+    values = image_of(path, hdu)
     native = values.astype(values.dtype.newbyteorder("="))
+    if unit_of(hdu.header)[1] != 1.0:
+        native = native / native.dtype.type(DEGREES)
     return np.ascontiguousarray(np.moveaxis(native, (-2, -1), (0, 1)))
+
+
+def unit_of(header: Mapping[str, Any], card: str = "BUNIT") -> tuple[str, float]:
+    """The unit in which an image's values come out of `read_image`, and what the file's are divided by for it."""
+    unit = str(header.get(card, "")).strip()
+    return ("rad", DEGREES) if unit in ("deg", "degree", "degrees") else (unit, 1.0)
 
 
 def read_provenance(hdus: Any) -> dict[str, str]:

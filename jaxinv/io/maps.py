@@ -8,17 +8,17 @@ import numpy as np
 
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
-from jaxinv.io.images import Images, kept_cards, read_image, read_provenance
+from jaxinv.io.images import Images, degrees_in, kept_cards, read_image, read_provenance, shown_unit, unit_of
 from jaxinv.solution import Route, Solution, SolutionMap, Status
 
 
 def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bool = False) -> None:
     """Write a solution.
 
-    Extensions: one image for each parameter (`EXTNAME` its name in capitals, `BUNIT`, the input's world coordinates);
-    its standard error (`..._ERR`); `CHI2`; `STATUS` and, of a network's answers, `ROUTE` (their codes stand in the
-    headers); `ITERATIONS`, `STARTS`; `COVARIANCE`, `(n, n, ny, nx)` with the labels in the header; the table
-    `PROVENANCE`.
+    Extensions: one image for each parameter (`EXTNAME` its name in capitals, `BUNIT`, angles in degrees, the input's
+    world coordinates); its standard error (`..._ERR`); `CHI2`; `STATUS` and, of a network's answers, `ROUTE` (their
+    codes stand in the headers); `ITERATIONS`, `STARTS`; `COVARIANCE`, `(n, n, ny, nx)` with labels and units in the
+    header; the table `PROVENANCE`.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
@@ -38,14 +38,18 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
         images.add_codes("ROUTE", maps.route, Route)
     images.add("ITERATIONS", solution.iterations.astype(np.int32), comment="model evaluations over all starts")
     images.add("STARTS", solution.starts.astype(np.int16), comment="starting points used")
-    header = images.add("COVARIANCE", solution.covariance, comment="in the units of the parameters PAR1, PAR2, ...")
-    for index, label in enumerate(solution.labels, 1):
+    units = [maps.units.get(label.partition("[")[0], "") for label in solution.labels]
+    factor = np.array([degrees_in(unit) for unit in units])
+    covariance = solution.covariance * (factor[:, None] * factor).astype(solution.covariance.dtype)
+    header = images.add("COVARIANCE", covariance, comment="of PAR1, PAR2, ... in their units UNIT1, UNIT2, ...")
+    for index, (label, unit) in enumerate(zip(solution.labels, units, strict=True), 1):
         header[f"PAR{index}"] = label
+        header[f"UNIT{index}"] = shown_unit(unit)
     images.write(path, overwrite=overwrite)
 
 
 def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
-    """Read what `write_maps` wrote.
+    """Read what `write_maps` wrote; angles in degrees (BUNIT = 'deg') or radians become radians.
 
     Raises:
         InputError: the file is missing, truncated, or not such a file.
@@ -55,15 +59,19 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
         missing = [name for name in ("CHI2", "STATUS", "COVARIANCE", "PROVENANCE") if name not in names]
         if missing:
             raise InputError(f"{path} is no file of maps: it lacks the extension {', '.join(missing)}")
-        images = {hdu.name: read_image(hdu) for hdu in hdus if hdu.name in names[1:-1]}
+        images = {hdu.name: read_image(path, hdu) for hdu in hdus if hdu.name in names[1:-1]}
         parameters, errors, units = {}, {}, {}
         for name in names[1 : names.index("CHI2")]:
             if name.endswith("_ERR"):
                 errors[name[:-4].lower()] = images[name]
             else:
                 parameters[name.lower()] = images[name]
-                units[name.lower()] = hdus[name].header.get("BUNIT", "")
-        labels = [hdus["COVARIANCE"].header[f"PAR{k}"] for k in range(1, images["COVARIANCE"].shape[-1] + 1)]
+                units[name.lower()] = unit_of(hdus[name].header)[0]
+        cards = hdus["COVARIANCE"].header
+        numbers = range(1, images["COVARIANCE"].shape[-1] + 1)
+        labels = [str(cards.get(f"PAR{k}", "")) for k in numbers]
+        factor = np.array([unit_of(cards, f"UNIT{k}")[1] for k in numbers])
+        images["COVARIANCE"] /= (factor[:, None] * factor).astype(images["COVARIANCE"].dtype)
         header = kept_cards(hdus["CHI2"].header)
         provenance = read_provenance(hdus)
     solution = Solution(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxinv.atomic import OutputError
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
-from jaxinv.io.images import Images, kept_cards, read_image, read_provenance
+from jaxinv.io.images import Images, degrees_in, kept_cards, read_image, read_provenance, shown_unit, unit_of
 from jaxinv.posterior import PosteriorMap, PosteriorStatus
 
 _PARTS = {
@@ -27,9 +27,9 @@ _PARTS = {
 def write_posteriors(path: str | os.PathLike[str], maps: PosteriorMap, *, overwrite: bool = False) -> None:
     """Write the summaries of a map of posteriors.
 
-    Extensions, for each parameter: its median (`EXTNAME` the name in capitals, `BUNIT`), `..._LOW` and `..._HIGH` (the
-    16 % and 84 % quantiles), `..._RHAT`, `..._ESS`; then the sampler's scalars (`CHI2`, `P_VALUE`, `DIVERGENCES`,
-    ...), `STATUS` (its codes stand in the header) and the table `PROVENANCE`.
+    Extensions, for each parameter: its median (`EXTNAME` the name in capitals, `BUNIT`; angles in degrees), `..._LOW`
+    and `..._HIGH` (the 16 % and 84 % quantiles), `..._RHAT`, `..._ESS`; then the sampler's scalars (`CHI2`, `P_VALUE`,
+    `DIVERGENCES`, ...), `STATUS` (its codes stand in the header) and the table `PROVENANCE`.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
@@ -48,7 +48,7 @@ def write_posteriors(path: str | os.PathLike[str], maps: PosteriorMap, *, overwr
 
 
 def read_posteriors(path: str | os.PathLike[str]) -> PosteriorMap:
-    """Read what `write_posteriors` wrote.
+    """Read what `write_posteriors` wrote; angles in degrees or radians become radians.
 
     Raises:
         InputError: the file is missing, truncated, or not such a file.
@@ -58,7 +58,7 @@ def read_posteriors(path: str | os.PathLike[str]) -> PosteriorMap:
         parameters = [name[: -len("_LOW")] for name in names if name.endswith("_LOW")]
         if not parameters or "STATUS" not in names or "PROVENANCE" not in names:
             raise InputError(f"{path} is no file of posteriors: it lacks STATUS, PROVENANCE or quantiles (..._LOW)")
-        images = {hdu.name: read_image(hdu) for hdu in hdus[1:-1]}
+        images = {hdu.name: read_image(path, hdu) for hdu in hdus[1:-1]}
         parts: dict[str, dict[str, np.ndarray]] = {part: {} for part, _ in _PARTS.values()}
         for name in parameters:
             for ending, (part, _) in _PARTS.items():
@@ -69,7 +69,7 @@ def read_posteriors(path: str | os.PathLike[str]) -> PosteriorMap:
             **parts,
             scalars={name.lower(): values for name, values in images.items()},
             status=status,
-            units={name.lower(): hdus[name].header.get("BUNIT", "") for name in parameters},
+            units={name.lower(): unit_of(hdus[name].header)[0] for name in parameters},
             header=kept_cards(hdus["STATUS"].header),
             provenance=read_provenance(hdus),
         )
@@ -78,8 +78,8 @@ def read_posteriors(path: str | os.PathLike[str]) -> PosteriorMap:
 class DrawStore:
     """Draws of a map as a Zarr group `posterior` with an array `(y, x, chain, draw)` for each parameter.
 
-    `xarray.open_zarr(path, group="posterior", consolidated=False)` opens it. Pixels that are written again are
-    replaced.
+    `xarray.open_zarr(path, group="posterior", consolidated=False)` opens it. Angles are in degrees, as `units` says.
+    Pixels that are written again are replaced.
 
     Args:
         path: a folder, made if it is not there.
@@ -122,6 +122,7 @@ class DrawStore:
         del ny
         for name, values in draws.items():
             array = self._array(name, values.dtype)
+            values = values * values.dtype.type(degrees_in(self._units.get(name, "")))
             done = start
             while done < stop:
                 row, x = divmod(done, nx)
@@ -140,5 +141,5 @@ class DrawStore:
                 fill_value=float("nan"),
                 dimension_names=("y", "x", "chain", "draw"),
             )
-            array.attrs["units"] = self._units.get(name, "")
+            array.attrs["units"] = shown_unit(self._units.get(name, ""))
         return self._group[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.io import hinode
+from jaxinv.io import hinode, spinor
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ImageRows, open_fits, spatial_cards, write_fits
+from jaxinv.io.fits import ImageRows, image_of, number_of, open_fits, spatial_cards, write_fits
 from jaxinv.observation import StokesCube
 from jaxinv.refraction import vacuum_to_air
 
 _ROLES = ("y", "x", "stokes", "wavelength")
+_GIVE = "give the wavelengths (--wavelengths FILE on the command line, `wavelength=` in Python)"
 _LENGTHS = {"angstrom": 1.0, "nm": 10.0, "um": 1e4, "micron": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
 
 
@@ -31,10 +33,11 @@ def read_stokes(
     Args:
         path: a Hinode/SP level-1 slit; a folder or a list of such slits; or a FITS file with an axis `STOKES` and an
             axis `WAVE` (vacuum, converted to air) or `AWAV` (air) in angstrom, nm, um or m, also as a table (`-TAB`) or
-            as a one-dimensional extension `WAVELENGTH`.
+            as a one-dimensional extension `WAVELENGTH`; or profiles with SPINOR's cards.
         axes: the roles of the axes in NumPy order, e.g. `"y x stokes wavelength"`, where the header does not say.
             Axes of length 1 may be called `-`.
-        wavelength: `(n_wavelength,)` in angstrom or an astropy quantity, where the file does not say.
+        wavelength: `(n_wavelength,)` in angstrom or an astropy quantity, where the file does not say, or in place of
+            what it says (`jaxinv.io.read_wavelengths` reads a file of them).
 
     Raises:
         InputError: the file is missing, truncated or not FITS, or its axes or wavelengths cannot be made out.
@@ -46,18 +49,18 @@ def read_stokes(
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".fits", ".fit", ".fts"))
             if not files:
                 raise InputError(f"the folder {path} holds no FITS file (.fits, .fit, .fts)")
-            return hinode.read_slits(files)
+            return _at(wavelength, hinode.read_slits(files))
         paths = [path]
     else:
         paths = [Path(p) for p in path]
         if not paths:
             raise InputError("no file was named")
     if len(paths) > 1:
-        return hinode.read_slits(paths)
+        return _at(wavelength, hinode.read_slits(paths))
     hdus = open_fits(paths[0])
     if axes is None and hinode.is_slit(hdus[0].header):
         hdus.close()
-        return hinode.read_slits(paths)
+        return _at(wavelength, hinode.read_slits(paths))
     return _read_cube(paths[0], hdus, axes, wavelength)
 
 
@@ -139,17 +142,28 @@ def write_stokes(path: str | os.PathLike[str], cube: StokesCube, *, overwrite: b
     write_fits(path, fits.HDUList([primary, table]), overwrite=overwrite)
 
 
+def _at(wavelength: Any, cube: StokesCube) -> StokesCube:
+    """A cube at other wavelengths than its files say, if there are any."""
+    if wavelength is None:
+        return cube
+    samples = _angstrom(wavelength)
+    try:
+        return dataclasses.replace(cube, wavelength=samples)
+    except ValueError as error:
+        raise InputError(f"the wavelengths that were given do not fit: {error}") from None
+
+
 def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> StokesCube:
     hdu = next((h for h in hdus if h.header.get("NAXIS", 0) >= 2 and getattr(h, "is_image", False)), None)
     if hdu is None:
         raise InputError(f"{path} has no image of two or more axes; found {[h.name for h in hdus]}")
-    header, image = hdu.header, hdu.data
+    header, image = hdu.header, image_of(path, hdu)
     given = None if wavelength is None else _angstrom(wavelength)
-    extension = _wavelength_extension(path, hdus)
-    order = _parse_axes(axes, image.shape) if axes else _axes_of(path, header, image.shape, extension)
+    stated = given if given is not None else _stated_wavelengths(path, hdus, header)
+    order = _parse_axes(axes, image.shape) if axes else _axes_of(path, header, image.shape, stated)
     n_wavelength = image.shape[order[3]] if order[3] >= 0 else 1
-    if given is None and extension is not None and len(extension) == n_wavelength:
-        given = extension
+    if given is None and stated is not None and len(stated) == n_wavelength:
+        given = stated
     if given is None:
         given = _wcs_wavelength(path, hdus, header, image.ndim - order[3], n_wavelength)
     if len(given) != n_wavelength:
@@ -160,12 +174,12 @@ def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> Stok
     if not np.all((given > 900) & (given < 5e5)):
         raise InputError(
             f"{path}: the wavelengths come out from {given[0]:.6g} to {given[-1]:.6g} angstrom, which cannot be: "
-            "check CUNIT of the wavelength axis, or give the wavelengths"
+            f"check CUNIT of the wavelength axis, or {_GIVE}"
         )
     numbers = [image.ndim - axis if axis >= 0 else None for axis in order]
     try:
         return StokesCube(
-            ImageRows(image, header, order, stokes, reverse=reverse),
+            ImageRows(path, image, header, order, stokes, reverse=reverse),
             given,
             unit=str(header.get("BUNIT", "")),
             header=spatial_cards(header, numbers[1], numbers[0], hdus),
@@ -186,16 +200,16 @@ def _axes_of(path: Path, header: Any, shape: tuple[int, ...], extension: np.ndar
         fours = [axis for axis, n in enumerate(shape) if n == 4]
         if len(fours) != 1 or extension is None:
             raise InputError(
-                f"{path} has no STOKES axis; its CTYPEs are {found} for the sizes {shape[::-1]}: name the roles with "
-                '`axes`, e.g. "y x stokes wavelength"'
+                f"{path} has no STOKES axis; its CTYPEs are {found} for the sizes {shape[::-1]}: name the roles, "
+                f"--axes 'y x stokes wavelength', and, where the file does not say them, {_GIVE}"
             )
         stokes = fours
     if not spectral:
         alike = [] if extension is None else [a for a, n in enumerate(shape) if n == len(extension) and a not in stokes]
         if len(alike) != 1:
             raise InputError(
-                f"{path} has no wavelength axis (WAVE or AWAV); its CTYPEs are {found}: name the roles with `axes` and "
-                "give the wavelengths"
+                f"{path} has no wavelength axis (WAVE or AWAV); its CTYPEs are {found} for the sizes {shape[::-1]}: "
+                f"name the roles, --axes 'y x stokes wavelength', and {_GIVE}"
             )
         spectral = alike
     if len(stokes) > 1 or len(spectral) > 1:
@@ -246,23 +260,25 @@ def _arranged(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
 def _stokes_order(path: Path, header: Any, number: int, n: int) -> list[int]:
     """Where I, Q, U and V stand along the Stokes axis (FITS: 1, 2, 3, 4)."""
     if str(header.get(f"CTYPE{number}", "")).upper().strip() != "STOKES":
-        return [0, 1, 2, 3]
-    start, step = header.get(f"CRVAL{number}", 1), header.get(f"CDELT{number}", 1)
-    codes = [round(start + (k + 1 - header.get(f"CRPIX{number}", 1)) * step) for k in range(n)]
+        return spinor.stokes_order(header) or [0, 1, 2, 3]
+    start, step, place = (number_of(path, header, f"{key}{number}", 1) for key in ("CRVAL", "CDELT", "CRPIX"))
+    codes = [round(start + (k + 1 - place) * step) for k in range(n)]
     missing = [name for name, code in zip("IQUV", (1, 2, 3, 4), strict=True) if code not in codes]
     if missing:
         raise InputError(f"{path} lacks Stokes {', '.join(missing)}: its STOKES axis holds the codes {codes}")
     return [codes.index(code) for code in (1, 2, 3, 4)]
 
 
-def _wavelength_extension(path: Path, hdus: Any) -> np.ndarray | None:
-    """Wavelengths [angstrom] in a one-dimensional extension whose name begins with WAVE or LAMBDA."""
+def _stated_wavelengths(path: Path, hdus: Any, header: Any) -> np.ndarray | None:
+    """Wavelengths [angstrom] by SPINOR's cards, or of an extension of one axis that is called WAVE... or LAMBDA...."""
+    if (found := spinor.wavelengths(path, header)) is not None:
+        return found
     for hdu in hdus[1:]:
         if hdu.name.upper().startswith(("WAVE", "LAMBDA")) and hdu.header.get("NAXIS") == 1:
             unit = str(hdu.header.get("BUNIT") or hdu.header.get("UNIT") or "Angstrom").strip()
             if unit.lower() not in _LENGTHS:
                 raise InputError(f"{path}: the wavelengths in {hdu.name} are in {unit!r}, not angstrom, nm, um or m")
-            return np.asarray(hdu.data, np.float64) * _LENGTHS[unit.lower()]
+            return np.asarray(image_of(path, hdu), np.float64) * _LENGTHS[unit.lower()]
     return None
 
 
@@ -272,7 +288,7 @@ def _wcs_wavelength(path: Path, hdus: Any, header: Any, number: int, n: int) -> 
 
     kind = str(header.get(f"CTYPE{number}", "")).upper()[:4]
     if kind not in ("WAVE", "AWAV"):
-        raise InputError(f"{path} does not say its wavelengths: give them, or set CTYPE{number} to AWAV or WAVE")
+        raise InputError(f"{path} does not say its wavelengths: {_GIVE}, or set CTYPE{number} to AWAV or WAVE")
     unit = str(header.get(f"CUNIT{number}", "")).strip()
     if unit and unit.lower() not in _LENGTHS:
         raise InputError(f"{path}: CUNIT{number} of the wavelength is {unit!r}, not Angstrom, nm, um or m")

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from jaxinv.pipelines.options import settle
+
 
 def option(default: Any, text: str) -> Any:
     """A dataclass field with a default and its help text."""
@@ -57,6 +59,7 @@ class InvertConfig:
     seed: int = option(0, "of the random starting points")
 
     def __post_init__(self) -> None:
+        settle(self)
         check = [
             (len(self.wavelength_range) in (0, 2), "wavelength_range", "two wavelengths"),
             (len(self.region) in (0, 4), "region", "x0 x1 y0 y1"),
@@ -134,6 +137,7 @@ class SynthesizeConfig:
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
 
     def __post_init__(self) -> None:
+        settle(self)
         n = self.wavelength[2] if len(self.wavelength) == 3 else 0
         check = [
             (len(self.wavelength) == 3 and self.wavelength[0] < self.wavelength[1], "wavelength", "first last number"),
@@ -186,6 +190,7 @@ class TrainConfig:
     seed: int = option(0, "of everything that is drawn")
 
     def __post_init__(self) -> None:
+        settle(self)
         n = self.wavelength[2] if len(self.wavelength) == 3 else 0
         ranges = (*self.bounds.items(), *self.drawn.items(), *self.drawn_log.items())
         check = [

@@ -297,16 +297,21 @@ def _shift(calibration: Calibration, lines: tuple[Line, ...], config: InvertConf
     return -float(np.mean(calibration.shift[found]))
 
 
+_NOISELESS = 1e-6
+"""Noise, in units of the continuum, below which it is that of computing: it would take 1e12 photons."""
+
+
 def _sigma(calibration: Calibration, config: InvertConfig) -> np.ndarray:
     if config.sigma:
         sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
     else:
         sigma = calibration.sigma.copy()
         sigma[0] = np.hypot(sigma[0], config.model_error)
-        if not np.all(sigma > 0):
+        if not np.all(sigma > _NOISELESS):
+            measured = " ".join(f"{value:.2g}" for value in calibration.sigma)
             raise ValueError(
-                f"the noise measured in the continuum is {calibration.sigma}, not above 0 in every Stokes parameter: "
-                "give `sigma`"
+                f"the noise measured in the continuum is {measured} of it in I, Q, U, V, less than any detector's "
+                "(are the spectra computed?): give `sigma`, the noise to fit them to, e.g. 1e-3"
             )
     with np.errstate(divide="ignore"):
         return sigma / np.array(config.weights)

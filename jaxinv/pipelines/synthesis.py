@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,9 @@ def synthesize(
         forward = forward >> stage
     maps = _maps(forward, {**parameters, **plain_options(forward, "parameters", config.parameters)})
     values = predict_maps(forward, maps)
+    finite = np.all([np.isfinite(x) for x in maps.values()], axis=0)
+    if not np.isfinite(values[finite]).all():
+        raise ValueError("these parameters give spectra that are no numbers: they are too large or too small")
     if config.noise:
         values += np.random.default_rng(config.seed).normal(0, config.noise, values.shape).astype(np.float32)
     return StokesCube(values, wavelength, header=dict(header or {}))
@@ -91,4 +95,21 @@ def _maps(forward: Forward, parameters: Mapping[str, Any]) -> dict[str, np.ndarr
     if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
         raise ValueError(f"the maps of parameters must all be (ny, nx); found the shapes {sorted(shapes)}")
     shape = shapes.pop() if shapes else (1, 1)
-    return {name: np.broadcast_to(np.asarray(value, np.float32), shape) for name, value in parameters.items()}
+    maps = {name: np.broadcast_to(np.asarray(value, np.float32), shape) for name, value in parameters.items()}
+    for name, values in maps.items():
+        low, high = forward.ranges.get(name, (-np.inf, np.inf))
+        outside = (values < low * (1 - 1e-6) - 1e-9) | (values > high * (1 + 1e-6))
+        if np.any(outside):
+            unit = f" {forward.units[name]}".rstrip()
+            raise ValueError(
+                f"{name} is {values[outside][0]:g}{unit} in {np.sum(outside)} of {values.size} pixels; it lies from "
+                f"{low:g} to {high:g}{unit}"
+            )
+    missing = np.any([~np.isfinite(values) for values in maps.values()], axis=0)
+    if missing.all():
+        raise ValueError("there is no pixel all of whose parameters are finite numbers: nothing can be synthesized")
+    if missing.any():
+        warnings.warn(
+            f"{missing.sum()} of {missing.size} pixels have no parameters: their spectra are NaN", stacklevel=3
+        )
+    return maps

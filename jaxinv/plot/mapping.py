@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.ticker import LogLocator
 
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
 from jaxinv.posterior import PosteriorMap, PosteriorStatus
-from jaxinv.solution import SolutionMap, Status
+from jaxinv.solution import Solution, SolutionMap, Status
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 _NO_DATA = "0.6"
@@ -23,17 +24,18 @@ NARROW = 4
 """A map with fewer columns is a slit: curves along it say more than a picture one pixel wide."""
 
 
-def maps(solution: SolutionMap, names: Sequence[str] | None = None, *, errors: bool = False) -> Figure:
+def maps(solution: Any, names: Sequence[str] | None = None, *, errors: bool = False) -> Figure:
     """A panel for each quantity, with a colour bar and its unit; a slit as curves with a band of one standard error.
 
     Args:
-        solution: from `invert` or `jaxinv.io.read_maps`.
+        solution: from `invert` or `jaxinv.io.read_maps`, or from `fit` for a map or a row of objects.
         names: parameters, and `"chi2"`, `"status"`; every one of them by default.
         errors: show standard errors in place of the values.
 
     Raises:
         ValueError: a name is not in the solution; names the nearest one.
     """
+    solution = _as_map(solution)
     known = [*solution.parameters, "chi2", "status"]
     if names is None:
         names = list(solution.standard_error) if errors else known
@@ -53,8 +55,9 @@ def maps(solution: SolutionMap, names: Sequence[str] | None = None, *, errors: b
     return figure
 
 
-def quicklook(solution: SolutionMap) -> Figure:
+def quicklook(solution: Any) -> Figure:
     """The field vector, the velocity, the misfit and the status, under a line that sums up the inversion."""
+    solution = _as_map(solution)
     names = [name for name in _MAIN if name in solution.parameters]
     figure = maps(solution, [*names, "chi2", "status"])
     count = solution.solution.count()
@@ -73,7 +76,7 @@ def quicklook(solution: SolutionMap) -> Figure:
     return figure
 
 
-def comparison(truth: Mapping[str, np.ndarray], solution: SolutionMap, names: Sequence[str] = _MAIN) -> Figure:
+def comparison(truth: Mapping[str, np.ndarray], solution: Any, names: Sequence[str] = _MAIN) -> Figure:
     """Truth, inversion and difference in units of the standard error, a row for each parameter.
 
     Args:
@@ -81,6 +84,7 @@ def comparison(truth: Mapping[str, np.ndarray], solution: SolutionMap, names: Se
         solution: the inversion.
         names: the rows.
     """
+    solution = _as_map(solution)
     check_names(names, solution.standard_error)
     ny, nx = solution.chi2.shape
     figure = new_figure(12.0, 3.2 * min(max(ny / nx, 0.5), 1.5) * len(names))
@@ -99,6 +103,25 @@ def comparison(truth: Mapping[str, np.ndarray], solution: SolutionMap, names: Se
         sigma = Look("difference / standard error", "PuOr", limits=(-4, 4))
         image_panel(figure, axes[2], difference, sigma, (-4, 4), solution, name.replace("_", " "))
     return figure
+
+
+def _as_map(solution: Any) -> SolutionMap:
+    """What `fit` returned for a map or a row of objects as a map without world coordinates.
+
+    Raises:
+        ValueError: it is of other axes, or something else.
+    """
+    if isinstance(solution, SolutionMap):
+        return solution
+    if isinstance(solution, Solution):
+        shape = np.shape(solution.status)
+        if len(shape) == 2:
+            return SolutionMap(solution)
+        if len(shape) == 1:
+            return SolutionMap(solution.each(lambda x: x[:, None]))
+        raise ValueError(f"a map has two axes; the solution is of a batch of shape {shape}")
+    hint = ": jaxinv.plot.widths and posterior_quicklook draw it" if isinstance(solution, PosteriorMap) else ""
+    raise ValueError(f"expected what jaxinv.invert or jaxinv.fit returned; found a {type(solution).__name__}{hint}")
 
 
 def _panel(figure: Figure, axis: Axes, solution: SolutionMap, name: str, errors: bool) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxinv.arviz_adapter import as_posterior
 from jaxinv.calibration_report import LEVELS, CalibrationReport
 from jaxinv.plot.style import PALETTE, check_names, look_of, new_figure
 from jaxinv.posterior import Posterior, unrolled
@@ -17,7 +19,7 @@ _STOKES = ("I", "Q", "U", "V")
 
 
 def corner(
-    posterior: Posterior,
+    posterior: Any,
     names: Sequence[str] | None = None,
     *,
     index: tuple[int, ...] = (),
@@ -27,7 +29,7 @@ def corner(
     """Every pair of scalar parameters, with contours that hold 39 % and 86 % of the draws (1 and 2 sigma in a plane).
 
     Args:
-        posterior: from `jaxinv.sampling.draw`.
+        posterior: from `jaxinv.sample` or `jaxinv.draw`.
         names: the parameters; all scalar ones by default.
         index: which object of a batch.
         fit: of the same batch: its standard errors are drawn as ellipses of 1 and 2 sigma, and as normal curves.
@@ -36,6 +38,7 @@ def corner(
     Raises:
         ValueError: a name is not in the posterior, or `index` picks no object of it.
     """
+    posterior = as_posterior(posterior)
     names = _chosen(posterior, names, index)
     draws = {name: _flat(posterior, name, index) for name in names}
     n = len(names)
@@ -73,17 +76,18 @@ def corner(
     return figure
 
 
-def trace(posterior: Posterior, names: Sequence[str] | None = None, *, index: tuple[int, ...] = ()) -> Figure:
+def trace(posterior: Any, names: Sequence[str] | None = None, *, index: tuple[int, ...] = ()) -> Figure:
     """Each chain's draws in their order, and their histograms: chains that agree lie on top of each other.
 
     Args:
-        posterior: from `jaxinv.sampling.draw`.
+        posterior: from `jaxinv.sample` or `jaxinv.draw`.
         names: the parameters; all scalar ones by default.
         index: which object of a batch.
 
     Raises:
         ValueError: a name is not in the posterior, or `index` picks no object of it.
     """
+    posterior = as_posterior(posterior)
     names = _chosen(posterior, names, index)
     figure = new_figure(10.0, 1.25 * len(names) + 0.4)
     axes = figure.subplots(len(names), 2, squeeze=False, width_ratios=[3, 1])
@@ -204,11 +208,10 @@ def calibration(report: CalibrationReport) -> Figure:
 
 
 def _chosen(posterior: Posterior, names: Sequence[str] | None, index: tuple[int, ...]) -> list[str]:
-    if not isinstance(posterior, Posterior):
-        raise ValueError(f"expected a Posterior, from jaxinv.sampling.draw; found {type(posterior).__name__}")
     shape = np.shape(posterior.status)
     if len(index) != len(shape) or any(not -size <= k < size for k, size in zip(index, shape, strict=True)):
-        raise ValueError(f"index {index} picks no single object of a batch of shape {shape}")
+        expected = f"index={tuple(0 for _ in shape)} is its first object" if shape else "leave it out"
+        raise ValueError(f"index {index} picks no single object of a batch of shape {shape}: {expected}")
     scalars = [name for name, draws in posterior.draws.items() if draws.ndim == len(shape) + 2]
     check_names(names or (), scalars)
     return list(names or scalars)

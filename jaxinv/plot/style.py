@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxinv.atomic import write_atomically
+from jaxinv.names import suggestion
 
 DEGREES = 180 / np.pi
 
@@ -113,9 +113,7 @@ def check_names(names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1, 0)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"the solution has no map {name!r}{hint} (it has {', '.join(known)})")
+            raise ValueError(f"the solution has no map {name!r}{suggestion(name, known)} (it has {', '.join(known)})")
 
 
 def limits_of(look: Look, values: np.ndarray) -> tuple[float, float]:

@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from jaxinv import batch, priors
+from jaxinv.arviz_adapter import as_posterior, to_arviz
 from jaxinv.batch import Rows
 from jaxinv.observation import Observation
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling import programs, runs
-from jaxinv.sampling.arviz_adapter import to_arviz
 from jaxinv.sampling.methods import Chains, Method, checked
 from jaxinv.sampling.runs import Advance
 from jaxinv.solution import Solution
@@ -76,7 +76,8 @@ def sample(
     replicates = None
     if not rows.shape and n_predictive > 0:
         replicates = predict(problem, data, posterior, key=key, n=n_predictive, fixed=fixed)
-    return to_arviz(posterior, rows, replicates)
+    values = rows.observed.values if isinstance(rows.observed, Observation) else rows.observed
+    return to_arviz(posterior, values.reshape(*rows.shape, *values.shape[1:]), replicates)
 
 
 def draw(
@@ -110,8 +111,6 @@ def draw(
     method = checked(method)
     key = _checked(key)
     rows = batch.in_rows(problem, data, fixed)
-    if rows.n == 0:
-        raise ValueError(f"the data hold no object: their shape is {np.shape(_values(data))}")
     if initial is not None:
         _check_initial(rows, initial)
     else:
@@ -120,10 +119,6 @@ def draw(
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
     finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)
     return _posterior(rows, finished, chosen, no_data)
-
-
-def _values(data: Any) -> Any:
-    return data.values if isinstance(data, Observation) else data
 
 
 def _check_initial(rows: Rows, initial: Solution) -> None:
@@ -172,13 +167,17 @@ def _sampled(
 def predict(
     problem: Problem,
     data: ArrayLike | Observation,
-    posterior: Posterior,
+    posterior: Any,
     *,
     key: PRNGKeyArray,
     n: int = 100,
     fixed: Mapping[str, ArrayLike] | None = None,
 ) -> np.ndarray:
-    """Replicated data, noise included, from `n` draws of each object: `(*batch, n, *prediction_shape)`."""
+    """Replicated data, noise included, from `n` draws of each object: `(*batch, n, *prediction_shape)`.
+
+    `posterior` is what `sample` or `draw` returned for these data.
+    """
+    posterior = as_posterior(posterior)
     if n < 1:
         raise ValueError(f"n must be 1 or more; found {n}")
     rows = batch.in_rows(problem, data, fixed)

@@ -122,8 +122,15 @@ class MilneEddington(Forward):
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        positive = dict.fromkeys(("field_strength", "doppler_width", "line_strength", "damping"), (0.0, math.inf))
-        return {**positive, "inclination": (0.0, math.pi), "azimuth": (0.0, math.pi), "mu": (0.0, 1.0)}
+        positive = dict.fromkeys(("field_strength", "line_strength", "damping"), (0.0, math.inf))
+        # A tenth of a milliangstrom: less than the thermal width of any line, and a profile needs some width.
+        return {
+            **positive,
+            "doppler_width": (1e-4, math.inf),
+            "inclination": (0.0, math.pi),
+            "azimuth": (0.0, math.pi),
+            "mu": (0.0, 1.0),
+        }
 
     def __call__(self, parameters: Parameters) -> Array:
         return self._differentiable(self._arrays(parameters))
