@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -61,10 +62,8 @@ def plain(problem: ji.Problem, data: np.ndarray) -> None:
     )
 
 
-def ensemble(problem: ji.Problem, data: np.ndarray, start: Posterior) -> None:
+def ensemble(emcee: Any, problem: ji.Problem, data: np.ndarray, start: Posterior) -> None:
     """Emcee with 64 walkers and a vectorized likelihood, started in the posterior."""
-    emcee = peer("emcee")
-
     names = problem.names
     bounds = np.array([[float(problem.prior[n].low), float(problem.prior[n].high)] for n in names])
     likelihood = jax.jit(
@@ -93,13 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=64, help="pixels")
     n = parser.parse_args().n
+    emcee = peer("emcee")
     print(header())
     problem, _, data, _ = simulated(CASE, n)
     print(f"{CASE}, {n} simulated pixels; goal 2 s for 1000 effective draws")
     found = ours(problem, data, "jaxinv NUTS", ji.NUTS())
     ours(problem, data, "jaxinv HMC", ji.HMC())
     few = min(n, 5)
-    ensemble(problem, data[:few], found)
+    ensemble(emcee, problem, data[:few], found)
     folder = Path(os.environ.get("JAXINV_REFERENCE_DATA") or Path(__file__).parents[2] / "shared" / "data")
     path = folder / "spectra/hinode/SP4D20070227_002010.0C.fits"
     if path.exists():

@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _note
         warnings.filterwarnings("always", category=UserWarning, module="jaxinv")
+        if not debug:
+            warnings.filterwarnings("ignore", category=RuntimeWarning)  # of NumPy, on what a status will say
         try:
             if arguments.needs_jax:
                 _configure_jax()

@@ -82,10 +82,16 @@ def _read_yaml(path: str) -> dict[str, Any]:
         raise OptionError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise OptionError(f"{path} is not a text file") from None
+    except RecursionError:
+        raise OptionError(f"{path} is nested too deeply: it holds options as `name: value`") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise OptionError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', error)}") from None
+    except OptionError:
+        raise
+    except ValueError as error:  # a tag that promises another kind of value
+        raise OptionError(f"{path} is not valid YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

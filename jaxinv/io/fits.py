@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import re
 import warnings
@@ -155,7 +156,7 @@ def number_of(path: str | os.PathLike[str], header: Any, card: str, default: flo
     value = header.get(card, default)
     value = default if value is None or str(value).strip() == "" else value
     if not _finite(value):
-        raise InputError(f"{path}: the card {card} is {value!r}, not a number: mend the header")
+        raise InputError(f"{path}: the card {card} is {value!r}, not a finite number: mend the header")
     return float(value)
 
 
@@ -284,7 +285,7 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
         if old is not None and f"{key}{old}" in header
     }
     for key in [key for key in plain if not key.startswith(("CTYPE", "CUNIT")) and not _finite(plain[key])]:
-        warnings.warn(f"the card {key[:5]} is {plain[key]!r}, not a number: no world coordinates", stacklevel=2)
+        warnings.warn(f"the card {key} is {plain[key]!r:.60}, not a number: no world coordinates", stacklevel=2)
         return {}
     if not plain:
         return plain
@@ -327,12 +328,17 @@ def _world_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any)
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _exact(plain: dict[str, Any], cards: dict[str, Any]) -> dict[str, Any]:
     """The header's own digits, where a change of units and back changed the last of them."""
-    close = lambda a, b: isinstance(a, int | float) and np.isclose(a, b, rtol=1e-10, atol=0)  # noqa: E731
+    close = lambda a, b: _finite(a) and _finite(b) and np.isclose(a, b, rtol=1e-10, atol=0)  # noqa: E731
     return {key: value for key, value in plain.items() if key in cards and close(value, cards[key])}
 
 

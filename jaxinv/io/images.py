@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, is_world_card, open_fits, write_fits
 
 _CARD = 68
@@ -100,6 +101,8 @@ def read_image(path: str | os.PathLike[str], hdu: Any) -> np.ndarray:
         InputError: it is no image of numbers.
     """
     values = image_of(path, hdu)
+    if values.ndim < 2:
+        raise InputError(f"{path}: the part {hdu.name} is no map: its size is {values.shape}")
     native = values.astype(values.dtype.newbyteorder("="))
     if unit_of(hdu.header)[1] != 1.0:
         native = native / native.dtype.type(DEGREES)

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.io.errors import InputError
 from jaxinv.io.fits import number_of
 
+AXES = "y x stokes wavelength"
+_MOST = 1e6
 _CARDS = ("WLREF", "WLMIN", "WLMAX", "NWL")
 
 
@@ -26,7 +29,14 @@ def wavelengths(path: str | os.PathLike[str], header: Any) -> np.ndarray | None:
     if not all(card in header for card in _CARDS):
         return None
     reference, first, last, n = (number_of(path, header, card, 0) for card in _CARDS)
-    return reference + np.linspace(first, last, max(int(n), 0))
+    if not 2 <= n < _MOST or n != int(n):
+        raise InputError(f"{path}: the card NWL is {n:g}, not the number of wavelengths: mend the header")
+    return reference + np.linspace(first, last, int(n))
+
+
+def is_profile(header: Any, shape: tuple[int, ...]) -> bool:
+    """Whether the cards and the sizes are those of a map of profiles, whose axes are `AXES`."""
+    return stokes_order(header) is not None and len(shape) == 4 and shape[2] == 4 and header.get("NWL") == shape[3]
 
 
 def stokes_order(header: Any) -> list[int] | None:

@@ -160,6 +160,8 @@ def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> Stok
     header, image = hdu.header, image_of(path, hdu)
     given = None if wavelength is None else _angstrom(wavelength)
     stated = given if given is not None else _stated_wavelengths(path, hdus, header)
+    if axes is None and spinor.is_profile(header, image.shape):
+        axes = spinor.AXES
     order = _parse_axes(axes, image.shape) if axes else _axes_of(path, header, image.shape, stated)
     n_wavelength = image.shape[order[3]] if order[3] >= 0 else 1
     if given is None and stated is not None and len(stated) == n_wavelength:

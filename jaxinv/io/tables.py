@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import number_of, open_fits
+from jaxinv.io.fits import image_of, number_of, open_fits
 
 
 def read_spectral_psf(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -22,12 +22,7 @@ def read_spectral_psf(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndar
         InputError: the file is missing or not such a table.
     """
     path = Path(path)
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except OSError:
-        raise InputError(f"there is no file {path}") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table of numbers ({str(error).splitlines()[0]})") from None
+    table = _numbers(path, _text(path))
     if table.shape[0] < 3 or table.shape[1] != 2:
         raise InputError(
             f"{path} must have two columns, offset [mA] and transmission, and three rows or more; found {table.shape}"
@@ -58,7 +53,8 @@ def read_wavelengths(path: str | os.PathLike[str], *, reference: float | None = 
     path = Path(path)
     unit, values = _wavelength_image(path) if _is_fits(path) else _wavelength_column(path)
     if len(values) < 2 or not np.isfinite(values).all():
-        raise InputError(f"{path} must hold two or more wavelengths, all of them numbers; found {len(values)}")
+        bad = f"{np.sum(~np.isfinite(values))} of {len(values)} that are not finite" if len(values) > 1 else len(values)
+        raise InputError(f"{path} must hold two or more wavelengths, all of them numbers; found {bad}")
     if reference is not None:
         return reference + values * _UNITS[unit or "angstrom"]
     if values.min() <= 0:
@@ -90,20 +86,37 @@ def _wavelength_image(path: Path) -> tuple[str, np.ndarray]:
                 if unit and unit not in _UNITS:
                     raise InputError(f"the wavelengths in {path} are in {unit!r}, not angstrom, nm, um or m")
                 scale, zero = number_of(path, hdu.header, "BSCALE", 1), number_of(path, hdu.header, "BZERO", 0)
-                return unit, np.array(hdu.data, np.float64) * scale + zero
+                return unit, np.array(image_of(path, hdu), np.float64) * scale + zero
     raise InputError(f"{path} holds no one-dimensional image of wavelengths")
 
 
 def _wavelength_column(path: Path) -> tuple[str, np.ndarray]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = np.loadtxt(text.splitlines(), ndmin=2)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a column of wavelengths ({str(error).splitlines()[0]})") from None
+    text = _text(path)
+    values = _numbers(path, text)
     comments = " ".join(line.partition("#")[2] for line in text.splitlines()).lower()
     words = comments.replace("[", " ").replace("]", " ").replace("(", " ").replace(")", " ").split()
     unit = next((name for name in _UNITS if len(name) > 1 and name in words), "")
     return unit, values[:, -1] if values.size else np.empty(0)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file") from None
+    except OSError as error:
+        raise InputError(f"there is no file {path}" if not path.exists() else f"{path}: {error.strerror}") from None
+
+
+def _numbers(path: Path, text: str) -> np.ndarray:
+    """The columns of a text, `#` before comments."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a text without a number
+            return np.loadtxt(text.splitlines(), ndmin=2)
+    except ValueError as error:
+        why = str(error).splitlines()[0].partition(";")[0].rstrip(".")
+        raise InputError(f"{path} is not a table of numbers ({why})") from None
 
 
 def read_map(path: str | os.PathLike[str]) -> np.ndarray:
@@ -116,5 +129,5 @@ def read_map(path: str | os.PathLike[str]) -> np.ndarray:
         for hdu in hdus:
             if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2:
                 scale, zero = number_of(path, hdu.header, "BSCALE", 1), number_of(path, hdu.header, "BZERO", 0)
-                return np.array(hdu.data, np.float64) * scale + zero
+                return np.array(image_of(path, hdu), np.float64) * scale + zero
     raise InputError(f"{path} holds no two-dimensional image")

@@ -88,7 +88,9 @@ def calibrate(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continu
     if not continuum > 0:
         raise ValueError(f"the continuum intensity is {continuum:g}, not above 0: check Stokes I, or give `continuum`")
     spectra = spectra / continuum
-    sigma = np.array([_noise(spectra[:, k], flat) for k in range(4)])
+    # Where there is no continuum, the brightness of pixels differs by far more than their noise.
+    smooth = flat if len(_middle(flat)) else _smoothest(mean)
+    sigma = np.array([_noise(spectra[:, k], flat if k else smooth) for k in range(4)])
     weak = weakly_polarized(spectra, flat, float(np.max(sigma[1:])))
     shift = np.full(len(lines), np.nan)
     if weak.any():
@@ -140,13 +142,24 @@ def line_core(wavelength: np.ndarray, profile: np.ndarray, centre: float) -> flo
     return float(wavelength[deepest] + np.clip(-slope / (2 * curvature), offset[0], offset[-1]))
 
 
+def _middle(samples: np.ndarray) -> np.ndarray:
+    """Those whose neighbours on both sides are among them."""
+    return samples[np.isin(samples - 1, samples) & np.isin(samples + 1, samples)]
+
+
+def _smoothest(profile: np.ndarray) -> np.ndarray:
+    """Three neighbouring samples where a mean profile is nearest to a straight line."""
+    bend = np.abs(profile[:-2] - 2 * profile[1:-1] + profile[2:])
+    return int(np.nanargmin(bend)) + np.arange(3)
+
+
 def _noise(spectra: np.ndarray, flat: np.ndarray) -> float:
     """Standard deviation of independent noise in `(n_pixel, n_wavelength)` at the samples `flat`, robust.
 
     From second differences of neighbouring samples, which a continuum's slope or a weak blend hardly touches, less
     what all pixels share; where there are no three neighbours, from the scatter between pixels.
     """
-    middle = flat[np.isin(flat - 1, flat) & np.isin(flat + 1, flat)]
+    middle = _middle(flat)
     if len(middle):
         deviation = (spectra[:, middle - 1] - 2 * spectra[:, middle] + spectra[:, middle + 1]) / np.sqrt(6)
     else:

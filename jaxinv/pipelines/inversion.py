@@ -251,7 +251,7 @@ def _covered(wavelength: np.ndarray) -> tuple[Line, ...]:
     lines = tuple(
         line
         for line in LINES
-        if line.wavelength * 2e-5 < min(line.wavelength - wavelength[0], wavelength[-1] - line.wavelength)
+        if line.wavelength * 1e-5 < min(line.wavelength - wavelength[0], wavelength[-1] - line.wavelength)
         and np.min(np.abs(wavelength - line.wavelength)) < 5e-5 * line.wavelength
     )
     if not lines:

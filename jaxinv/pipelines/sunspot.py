@@ -83,20 +83,27 @@ def sunspot_parameters(shape: tuple[int, int] = (96, 96), *, seed: int = 0) -> d
 
 
 def simulate_observation(
-    parameters: dict[str, np.ndarray], forward: Forward | None = None, *, sigma: float = 1e-3, seed: int = 0
+    parameters: dict[str, np.ndarray],
+    forward: Forward | None = None,
+    wavelength: np.ndarray | None = None,
+    *,
+    sigma: float = 1e-3,
+    seed: int = 0,
 ) -> StokesCube:
     """What a spectropolarimeter records of these maps.
 
     Args:
         parameters: maps `(ny, nx)` by name.
         forward: the atmosphere and instrument; by default Fe I 6301.5 and 6302.5 through Hinode/SP.
+        wavelength: `(n_wavelength,)` of its samples [angstrom]; Hinode/SP's by default.
         sigma: noise of every Stokes parameter in units of the quiet Sun's continuum.
         seed: of the noise.
     """
     forward = hinode_forward() if forward is None else forward
     values = predict_maps(forward, parameters)
     values += np.random.default_rng(seed).normal(0, sigma, values.shape).astype(np.float32)
-    return StokesCube(values, HINODE_WAVELENGTH, header=_header(values.shape[:2]))
+    wavelength = HINODE_WAVELENGTH if wavelength is None else wavelength
+    return StokesCube(values, wavelength, header=_header(values.shape[:2]))
 
 
 def hinode_forward() -> Forward:

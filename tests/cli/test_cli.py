@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jaxinv import io
+from jaxinv import io, spectra
 from jaxinv.cli import main
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import simulate_observation, sunspot_parameters
@@ -55,6 +55,47 @@ def test_help_and_lines_start_no_heavy_library() -> None:
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert len(done.stdout) > 500
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["invert"], "the following arguments are required: OBS, -o/--output"),
+        (["invert", "cube.fits"], "required: -o/--output"),
+        (
+            ["invert", "a.fits", "-o", "b.fits", "--psf-fhwm", "0.1"],
+            "no option '--psf-fhwm'; did you mean '--psf-fwhm'?",
+        ),
+        (["invert", "a.fits", "-o", "b.fits", "--xyzzy"], "no option '--xyzzy' (see `jaxinv invert --help`)"),
+        (["inver", "a.fits"], "invalid choice: 'inver' (choose from"),
+    ],
+)
+def test_a_wrong_line_gets_a_short_usage(line: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(line)
+    assert caught.value.code == 2
+    usage, said = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: jaxinv ")
+    assert len(usage) < 80
+    assert said.startswith("jaxinv: ")
+    assert expected in said
+
+
+def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["invert", "--help"])
+    shown = capsys.readouterr().out.replace("\n", " ")
+    order = [
+        "usage: jaxinv invert OBS",
+        "what most",
+        "--lines ",
+        "--sigma ",
+        "--psf-fwhm ",
+        "--wavelengths ",
+        "--weights ",
+    ]
+    places = [shown.index(words) for words in order]
+    assert places == sorted(places)
 
 
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,3 +417,46 @@ def test_a_real_slit_from_a_shell(reference_data: Path, tmp_path: Path) -> None:
     maps = io.read_maps(tmp_path / "maps.fits")
     assert np.median(maps.chi2) <= 2.18
     assert maps.header["CTYPE2"] == "HPLT-TAN"
+
+
+def test_parameters_outside_their_physical_range_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["synthesize", "-o", "spectra.fits", "--parameters"]
+    assert "doppler_width the value 0; it lies from 0.0001 to inf" in refused(capsys, *line, "doppler_width=0")
+    assert "inclination the value 200; it lies from 0 to 180 degrees" in refused(capsys, *line, "inclination=200")
+    assert main(["invert", "cube.fits", "-o", "maps.fits", "--no-quicklook", "--quiet", *SIGMA]) == 0
+    with fits.open("maps.fits", mode="update") as file:
+        file["DOPPLER_WIDTH"].data[1, 2] = 0
+    expected = "doppler_width is 0 Angstrom in 1 of 64 pixels; it lies from 0.0001 to inf Angstrom"
+    assert expected in refused(capsys, "synthesize", "maps.fits", "-o", "spectra.fits")
+    assert not (folder / "spectra.fits").exists()
+
+
+@pytest.mark.slow
+def test_crisp_wavelengths_and_cavity_map(
+    folder: Path, reference_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A map that says nothing of its axes, at 30 wavelengths without a continuum, every pixel shifted by its etalon."""
+    part = reference_data / "spectra/crisp"
+    offset = fits.getdata(part / "crisp.6301_6302.2019-05-10_wave.fits")
+    cavity = fits.getdata(part / "crisp.6301_6302.2019-05-10_cmap.fits")[40:56, 100:124].astype(np.float32)
+    wavelength = 6302.4931 + offset
+    truth = sunspot_parameters(cavity.shape, seed=3)
+    model = spectra.MilneEddington(["Fe I 6301.5", "Fe I 6302.5"], wavelength)
+    seen = simulate_observation({**truth, "wavelength_offset": cavity}, model, wavelength)
+    fits.writeto("crisp.fits", np.moveaxis(seen.values, (2, 3), (1, 0)))
+    fits.writeto("offsets.fits", offset)
+    fits.writeto("cavity.fits", cavity)
+    line = ["invert", "crisp.fits", "-o", "maps.fits", "--wavelengths", "offsets.fits", "--cavity-map", "cavity.fits"]
+    assert "offsets: say from what wavelength" in refused(capsys, *line)
+    options = ["--wavelength-reference", "6302.4931", "--wavelength-shift", "0", "--no-quicklook"]
+    assert main([*line, *options]) == 0
+    assert "lines       Fe I 6301.5, Fe I 6302.5" in capsys.readouterr().out
+    maps = io.read_maps("maps.fits")
+    measured = np.array(maps.provenance["sigma_measured"].split(), float)
+    assert np.all((measured > 0.9e-3) & (measured < 2.5e-3))  # some of it is the map's structure, for lack of continuum
+    strong = (truth["field_strength"] > 500) & (maps.status == 0)
+    away = (maps.parameters["velocity"] - truth["velocity"])[strong]
+    assert np.median(np.abs(away)) < 0.01
+    assert np.std(away / maps.standard_error["velocity"][strong]) < 1.3
+    assert np.median(np.abs(maps.parameters["field_strength"] - truth["field_strength"])[strong]) < 10
+    assert np.mean(np.abs(cavity)) * 3e5 / 6302 > 0.05  # km/s, had it been left out

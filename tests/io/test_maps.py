@@ -1,5 +1,6 @@
 """Maps on disk: units, world coordinates, codes; whole or not at all."""
 
+import dataclasses
 import errno
 import os
 import warnings
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from jaxinv import io
+from jaxinv.posterior import PosteriorMap
 from jaxinv.solution import Solution, SolutionMap
 
 NY, NX = 4, 6
@@ -51,6 +54,67 @@ def test_everything_is_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.status, maps.status)
     assert again.solution.labels == maps.solution.labels
     assert (again.units, again.header, again.provenance) == (maps.units, maps.header, maps.provenance)
+
+
+def test_angles_leave_as_degrees_and_come_back_in_either_unit(tmp_path: Path) -> None:
+    maps = solution_map()
+    rng = np.random.default_rng(1)
+    angles = {name: rng.uniform(0, np.pi, (NY, NX)) for name in ("inclination", "azimuth")}
+    solution = dataclasses.replace(
+        maps.solution,
+        parameters={"field_strength": maps.parameters["field_strength"], **angles},
+        standard_error={name: x / 10 for name, x in angles.items()},
+        labels=("field_strength", "inclination", "azimuth"),
+    )
+    maps = SolutionMap(solution, {"field_strength": "G", "inclination": "rad", "azimuth": "rad"}, maps.header)
+    io.write_maps(tmp_path / "a.fits", maps)
+    with fits.open(tmp_path / "a.fits") as file:
+        for name in ("INCLINATION", "INCLINATION_ERR", "AZIMUTH_ERR"):
+            assert file[name].header["BUNIT"] == "deg"
+        np.testing.assert_allclose(file["INCLINATION"].data, np.degrees(angles["inclination"]), rtol=1e-12)
+        np.testing.assert_allclose(file["AZIMUTH_ERR"].data, np.degrees(angles["azimuth"]) / 10, rtol=1e-12)
+        covariance = file["COVARIANCE"]
+        assert [covariance.header[f"UNIT{k}"] for k in (1, 2, 3)] == ["G", "deg", "deg"]
+        scale = np.array([1, 180 / np.pi, 180 / np.pi])
+        expected = solution.covariance[2, 3] * np.outer(scale, scale)
+        np.testing.assert_allclose(covariance.data[:, :, 2, 3], expected, rtol=1e-12)
+        assert "degrees" in dict(file["PROVENANCE"].data)["angles"]
+        # As an earlier version wrote it: in radians, without the units of the covariance.
+        for name in ("INCLINATION", "AZIMUTH"):
+            for part in (name, f"{name}_ERR"):
+                file[part].data = np.radians(file[part].data)
+                file[part].header["BUNIT"] = "rad"
+        covariance.data = np.moveaxis(solution.covariance, (0, 1), (-2, -1))
+        for k in (1, 2, 3):
+            del covariance.header[f"UNIT{k}"]
+        file.writeto(tmp_path / "old.fits")
+    for name in ("a.fits", "old.fits"):
+        again = io.read_maps(tmp_path / name)
+        assert again.units == maps.units
+        for group in ("parameters", "standard_error"):
+            for key, values in getattr(maps, group).items():
+                np.testing.assert_allclose(getattr(again, group)[key], values, rtol=1e-12)
+        np.testing.assert_allclose(again.solution.covariance, solution.covariance, rtol=1e-12)
+
+
+def test_posteriors_and_draws_leave_as_degrees_too(tmp_path: Path) -> None:
+    angle = np.random.default_rng(0).uniform(0, 3, (NY, NX)).astype(np.float32)
+    parts = {part: {"azimuth": angle + k} for k, part in enumerate(("median", "lower", "upper"))}
+    good = {"r_hat": {"azimuth": np.ones_like(angle)}, "ess": {"azimuth": np.ones_like(angle)}}
+    maps = PosteriorMap(**parts, **good, scalars={}, status=np.zeros((NY, NX), np.int16), units={"azimuth": "rad"})
+    io.write_posteriors(tmp_path / "a.fits", maps)
+    with fits.open(tmp_path / "a.fits") as file:
+        assert file["AZIMUTH_HIGH"].header["BUNIT"] == "deg"
+        assert "BUNIT" not in file["AZIMUTH_RHAT"].header
+        np.testing.assert_allclose(file["AZIMUTH_LOW"].data, np.degrees(angle + 1), rtol=1e-6)
+    again = io.read_posteriors(tmp_path / "a.fits")
+    assert again.units == maps.units
+    np.testing.assert_allclose(again.upper["azimuth"], angle + 2, rtol=1e-6)
+    store = io.DrawStore(tmp_path / "draws.zarr", (NY, NX), (1, 4), {"azimuth": "rad"})
+    store.write(0, 3, {"azimuth": np.full((3, 1, 4), np.pi / 2, np.float32)})
+    dataset = xarray.open_zarr(tmp_path / "draws.zarr", group="posterior", consolidated=False)
+    assert dataset["azimuth"].attrs["units"] == "deg"
+    np.testing.assert_allclose(dataset["azimuth"][0, 2], 90.0)
 
 
 def test_astropy_and_sunpy_understand_the_file(tmp_path: Path) -> None:

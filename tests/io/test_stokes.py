@@ -1,6 +1,7 @@
 """Stokes cubes from disk in any arrangement, against what astropy reads and against what was written."""
 
 import itertools
+from contextlib import nullcontext
 from pathlib import Path
 
 import astropy.units as u
@@ -365,3 +366,73 @@ def test_data_that_are_not_what_their_sum_says_are_refused(tmp_path: Path) -> No
     path.write_bytes(text)
     with pytest.raises(io.InputError, match="part 0 are not what their DATASUM says"):
         io.read_stokes(path)
+
+
+def bare(path: Path) -> Path:
+    """A cube that says nothing of its axes."""
+    fits.writeto(path, VALUES)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "text in nm", "nm without a word", "FITS", "FITS in nm", "offsets"])
+def test_wavelengths_from_a_file(tmp_path: Path, kind: str) -> None:
+    path, reference = tmp_path / "wavelengths", None
+    text = {
+        "text": (WAVELENGTH, "lambda"),
+        "text in nm": (WAVELENGTH / 10, "wavelength (nm)"),
+        "nm without a word": (WAVELENGTH / 10, ""),
+    }
+    if kind in text:
+        np.savetxt(path, text[kind][0], header=text[kind][1])
+    else:
+        offset = WAVELENGTH - 6302.0 if kind == "offsets" else WAVELENGTH
+        hdu = fits.PrimaryHDU(offset / 10 if kind == "FITS in nm" else offset)
+        if kind == "FITS in nm":
+            hdu.header["BUNIT"] = "nm"
+        hdu.writeto(path)
+        reference = 6302.0 if kind == "offsets" else None
+    with pytest.warns(UserWarning, match="are taken as nm") if kind == "nm without a word" else nullcontext():
+        wavelength = io.read_wavelengths(path, reference=reference)
+    cube = io.read_stokes(bare(tmp_path / "cube.fits"), wavelength=wavelength)
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH, rtol=1e-12)
+    np.testing.assert_array_equal(cube.values[:], VALUES)
+
+
+def test_wavelengths_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "w.txt"
+    for content, expected in (
+        ("-1\n0\n1\n", "offsets: say from what wavelength by --wavelength-reference"),
+        ("a b\n", "not a table of numbers"),
+        ("# nothing\n", "two or more wavelengths, all of them numbers; found 0"),
+        ("6302\nnan\n", "found 1 of 2 that are not finite"),
+    ):
+        path.write_text(content)
+        with pytest.raises(io.InputError, match=expected):
+            io.read_wavelengths(path)
+    with pytest.raises(io.InputError, match="there is no file"):
+        io.read_wavelengths(tmp_path / "nowhere")
+    with pytest.raises(io.InputError, match=r"give the wavelengths \(--wavelengths FILE"):
+        io.read_stokes(bare(tmp_path / "cube.fits"), axes="y x stokes wavelength")
+    with pytest.raises(io.InputError, match="7 samples along the wavelength; 5 wavelengths were given"):
+        io.read_stokes(tmp_path / "cube.fits", axes="y x stokes wavelength", wavelength=WAVELENGTH[:5])
+
+
+def test_spinors_cards(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(VALUES[:, :4, [0, 3, 1, 2]])  # as many columns as there are Stokes parameters
+    hdu.header.update({"STOKES": "IVQU", "WLREF": 6302.0, "WLMIN": 0.0, "WLMAX": 0.12, "NWL": NW})
+    hdu.writeto(tmp_path / "profiles.fits")
+    cube = io.read_stokes(tmp_path / "profiles.fits")
+    np.testing.assert_array_equal(cube.values[:], VALUES[:, :4])
+    np.testing.assert_allclose(cube.wavelength, WAVELENGTH, rtol=1e-12)
+
+
+def test_spinors_profiles_are_the_observed_ones_it_fitted(reference_data: Path) -> None:
+    folder = reference_data / "spectra/hinode"
+    fitted = io.read_stokes(folder / "spinor_inverted_profs_20130912_5x5.fits")
+    seen = io.read_stokes(folder / "hinode4d.20130912.sample.fits")
+    assert fitted.wavelength[[0, -1]] == pytest.approx([6300.7, 6303.3])
+    spectra = np.asarray(fitted.values[:], float)
+    resampled = np.apply_along_axis(lambda y: np.interp(seen.wavelength, fitted.wavelength, y), -1, spectra)
+    alike = lambda y, x, k: np.corrcoef(resampled[y, x, k], seen.values[y : y + 1][0, x, k])[0, 1]  # noqa: E731
+    assert min(alike(y, x, 0) for y in range(5) for x in range(5)) > 0.98
+    assert alike(4, 0, 3) > 0.5  # the one pixel with a circular polarization above its noise
