@@ -1,4 +1,4 @@
-"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode corner]`.
+"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode crisp corner]`.
 
 The figures of the real observation need the reference data (see CONTRIBUTING.md).
 """
@@ -20,6 +20,7 @@ from jaxinv.plot.style import new_figure
 from jaxinv.sampling import draw
 
 HERE = Path(__file__).parent
+REFERENCE = Path(os.environ.get("JAXINV_REFERENCE_DATA") or HERE.parents[2] / "shared" / "data")
 BASE = {
     "field_strength": 2000.0, "inclination": 0.0, "azimuth": 0.0, "velocity": 0.0, "doppler_width": 0.03,
     "line_strength": 8.0, "damping": 0.2, "source_constant": 0.3, "source_slope": 0.7,
@@ -75,8 +76,7 @@ def demo() -> None:
 
 def hinode() -> None:
     """A slit of Hinode/SP and three fits: a strong field, a fast flow, a typical pixel."""
-    folder = Path(os.environ.get("JAXINV_REFERENCE_DATA") or HERE.parents[2] / "shared" / "data")
-    cube = ji.io.read_stokes(folder / "spectra/hinode/SP4D20070227_002010.0C.fits")
+    cube = ji.io.read_stokes(REFERENCE / "spectra/hinode/SP4D20070227_002010.0C.fits")
     config = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3))
     maps = ji.invert(cube, config)
     plot.save(plot.quicklook(maps), HERE / "hinode_slit.png")
@@ -90,6 +90,22 @@ def hinode() -> None:
     figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=titles)
     plot.save(figure, HERE / "hinode_fits.png")
     print("median chi2", np.median(maps.chi2), maps.solution.count(), "shown", chosen)
+
+
+def crisp() -> None:
+    """A simulated spot at the wavelengths of a real CRISP observation, each pixel shifted by its cavity map."""
+    name = REFERENCE / "spectra/crisp/crisp.6301_6302.2019-05-10"
+    wavelength = ji.io.read_wavelengths(f"{name}_wave.fits", reference=6302.4931)
+    cavity = ji.io.read_map(f"{name}_cmap.fits").astype(np.float32)
+    truth = sunspot_parameters(cavity.shape, seed=3)
+    model = spectra.MilneEddington(["Fe I 6301.5", "Fe I 6302.5"], wavelength)
+    cube = simulate_observation({**truth, "wavelength_offset": cavity}, model, wavelength)
+    maps = ji.invert(cube, wavelength_shift=0.0, wavelength_offset=cavity)
+    plot.save(plot.quicklook(maps), HERE / "crisp.png")
+    strong = (truth["field_strength"] > 500) & (maps.status <= 1)
+    for name in ("velocity", "field_strength", "inclination"):
+        away = np.abs(maps.parameters[name] - truth[name])[strong]
+        print(name, "median error", np.median(away), maps.units[name])
 
 
 def corner() -> None:
@@ -113,7 +129,7 @@ def corner() -> None:
         print("posterior", *(unit * x[name] for x in (low, middle, high)))
 
 
-FIGURES = {f.__name__: f for f in (conventions, demo, hinode, corner)}
+FIGURES = {f.__name__: f for f in (conventions, demo, hinode, crisp, corner)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or FIGURES:

@@ -64,6 +64,7 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the library only warns of is an error below
+            _check_headers(path)
             hdus = fits.open(path, memmap=True, do_not_scale_image_data=True)
             places: list[Any] = [hdus.fileinfo(k) for k in range(len(hdus))]
         ends = [place["datLoc"] + place["datSpan"] for place in places]
@@ -87,6 +88,41 @@ def open_fits(path: str | os.PathLike[str]) -> Any:
     return hdus
 
 
+def _check_headers(path: Path) -> None:
+    """Every part states its sizes; of a compressed file, the first. The library can work for ever on one that does not.
+
+    Raises:
+        ValueError: it names the card.
+    """
+    from astropy.io import fits
+
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if compressed else path.open("rb") as file:
+        while True:
+            try:
+                header = fits.Header.fromfile(file)
+            except (EOFError, OSError):
+                return  # the end, or what the library will say more of
+            n_axes = _size(header, "NAXIS", 999)
+            n_values = math.prod(_size(header, f"NAXIS{k + 1}") for k in range(n_axes)) if n_axes else 0
+            if header.get("BITPIX") not in _BITPIX or isinstance(header["BITPIX"], bool):
+                raise ValueError(f"the card BITPIX is {header.get('BITPIX')!r}")
+            groups, before = (_size(header, card, default=d) for card, d in (("GCOUNT", 1), ("PCOUNT", 0)))
+            size = abs(header["BITPIX"]) // 8 * groups * (before + n_values)
+            if compressed or "GROUPS" in header:
+                return
+            file.seek(-(-size // 2880) * 2880, os.SEEK_CUR)
+
+
+def _size(header: Any, card: str, most: int = 1 << 62, default: int | None = None) -> int:
+    value = header.get(card, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"the card {card} is {value!r}")
+    return value
+
+
+_BITPIX = (8, 16, 32, 64, -32, -64)
 _BLOCK = 1 << 22
 
 

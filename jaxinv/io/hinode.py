@@ -88,7 +88,7 @@ class _Slits:
         if path.suffix == ".gz":
             with open_fits(path) as hdus:
                 return hdus[0].data
-        kind = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}[header["BITPIX"]]
+        kind = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header["BITPIX"]]
         shape = (4, self.shape[0], self.shape[3])
         return np.memmap(path, kind, "r", place, shape)
 

@@ -56,7 +56,9 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
     """
     with open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]
-        missing = [name for name in ("CHI2", "STATUS", "COVARIANCE", "PROVENANCE") if name not in names]
+        missing = [
+            name for name in ("CHI2", "STATUS", "ITERATIONS", "STARTS", "COVARIANCE", "PROVENANCE") if name not in names
+        ]
         if missing:
             raise InputError(f"{path} is no file of maps: it lacks the extension {', '.join(missing)}")
         images = {hdu.name: read_image(path, hdu) for hdu in hdus if hdu.name in names[1:-1]}

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
@@ -126,7 +125,7 @@ def _as_map(solution: Any) -> SolutionMap:
 
 def _panel(figure: Figure, axis: Axes, solution: SolutionMap, name: str, errors: bool) -> None:
     if name == "status":
-        return status_panel(axis, solution)
+        return status_panel(figure, axis, solution)
     look = look_of(name, solution.units.get(name, ""))
     values = solution.chi2 if name == "chi2" else solution.parameters[name]
     if errors:
@@ -164,16 +163,26 @@ def image_panel(
     _finish(axis, title, unit)
 
 
-def status_panel(axis: Axes, solution: SolutionMap | PosteriorMap) -> None:
-    """An image of the status codes, with those that occur in a legend."""
+def status_panel(figure: Figure, axis: Axes, solution: SolutionMap | PosteriorMap) -> None:
+    """An image of the status codes, with those that occur beside it."""
     codes = PosteriorStatus if isinstance(solution, PosteriorMap) else Status
     extent, unit = extent_of(solution)
-    edges = np.arange(len(_STATUS_COLOURS) + 1) - 0.5
-    colours, norm = ListedColormap(_STATUS_COLOURS), BoundaryNorm(edges, len(_STATUS_COLOURS))
-    axis.imshow(solution.status, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
     present = [status for status in codes if np.any(solution.status == status)]
-    handles = [Patch(facecolor=_STATUS_COLOURS[s], edgecolor="0.4", label=_words(s)) for s in present]
-    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8, frameon=False, borderaxespad=0)
+    colours = ListedColormap([_STATUS_COLOURS[status] for status in present])
+    norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, max(len(present), 1))
+    shown = np.searchsorted(np.array(present, int), solution.status)
+    image = axis.imshow(shown, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
+    bar = figure.colorbar(
+        image,
+        ax=axis,
+        fraction=0.046,
+        pad=0.02,
+        aspect=4 * max(len(present), 1),
+        shrink=0.25 + 0.1 * len(present),
+        anchor=(0, 1),
+    )
+    bar.set_ticks(range(len(present)), labels=[_words(status) for status in present], fontsize=8)
+    bar.ax.tick_params(length=0)
     _finish(axis, "status", unit)
 
 

@@ -35,7 +35,7 @@ def widths(maps: PosteriorMap, names: Sequence[str] | None = None) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, name in zip(axes, names, strict=False):
         _width(figure, axis, maps, name)
-    status_panel(axes[len(names)], maps)
+    status_panel(figure, axes[len(names)], maps)
     for axis in axes[len(names) + 1 :]:
         axis.remove()
     return figure
@@ -56,7 +56,7 @@ def posterior_quicklook(maps: PosteriorMap) -> Figure:
             values = maps.median[name] * look.factor
             image_panel(figure, axes[0, k], values, look, limits_of(look, values), maps, "")
             _width(figure, axes[1, k], maps, name)
-        status_panel(axes[0, -1], maps)
+        status_panel(figure, axes[0, -1], maps)
         p_value = maps.scalars.get("p_value")
         if p_value is None:
             axes[1, -1].remove()
