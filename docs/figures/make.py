@@ -17,7 +17,6 @@ from jaxinv import plot, spectra
 from jaxinv.pipelines import InvertConfig, fitted_profiles, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.plot.style import new_figure
-from jaxinv.sampling import draw
 
 HERE = Path(__file__).parent
 REFERENCE = Path(os.environ.get("JAXINV_REFERENCE_DATA") or HERE.parents[2] / "shared" / "data")
@@ -119,7 +118,7 @@ def corner() -> None:
     clean = problem.predict(truth)
     data = clean + 1e-3 * jax.random.normal(jax.random.key(0), clean.shape)
     fit = ji.fit(problem, data)
-    posterior = draw(problem, data, key=jax.random.key(1), initial=fit)
+    posterior = ji.draw(problem, data, key=jax.random.key(1), initial=fit)
     shown = ["field_strength", "inclination", "azimuth", "velocity", "line_strength"]
     plot.save(plot.corner(posterior, shown, fit=fit, truth=truth), HERE / "corner.png")
     low, middle, high = (posterior.quantile(q) for q in (0.16, 0.5, 0.84))

@@ -106,10 +106,11 @@ def _check_headers(path: Path) -> None:
                 return  # the end, or what the library will say more of
             n_axes = _size(header, "NAXIS", 999)
             n_values = math.prod(_size(header, f"NAXIS{k + 1}") for k in range(n_axes)) if n_axes else 0
-            if header.get("BITPIX") not in _BITPIX or isinstance(header["BITPIX"], bool):
-                raise ValueError(f"the card BITPIX is {header.get('BITPIX')!r}")
+            kind: Any = header.get("BITPIX")
+            if kind not in _BITPIX or isinstance(kind, bool):
+                raise ValueError(f"the card BITPIX is {kind!r}")
             groups, before = (_size(header, card, default=d) for card, d in (("GCOUNT", 1), ("PCOUNT", 0)))
-            size = abs(header["BITPIX"]) // 8 * groups * (before + n_values)
+            size = abs(kind) // 8 * groups * (before + n_values)
             if compressed or "GROUPS" in header:
                 return
             file.seek(-(-size // 2880) * 2880, os.SEEK_CUR)
