@@ -111,10 +111,10 @@ def _check_numbers(name: str, value: Any) -> None:
             "the data are a StokesCube, which jaxinv.invert takes; `cube.pixels(0, cube.n_pixels)` is its array"
         )
     try:
-        kind = np.asanyarray(value).dtype.kind
-    except (TypeError, ValueError):
-        kind = "O"
-    if kind not in "fiub":
+        dtype = value.dtype if hasattr(value, "dtype") else np.asanyarray(value).dtype
+    except (TypeError, ValueError):  # ragged
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub" and not jnp.issubdtype(dtype, jnp.floating):  # the latter are JAX's narrow ones
         raise ValueError(
             f"the {name} of the data are no array of real numbers: found {value!r:.60}"
             + ("; jaxinv.io reads files" if isinstance(value, str) else "")

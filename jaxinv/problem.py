@@ -107,7 +107,7 @@ class Problem(eqx.Module):
             return self.forward(complete)
         except KeyError as error:
             name = error.args[0] if error.args else None
-            if not isinstance(name, str) or name in complete:
+            if not isinstance(name, str) or name in complete or not name.isidentifier():  # it says something else
                 raise
             raise ValueError(
                 f"the forward model reads {name!r}, which the prior does not name{suggestion(name, complete)} "
