@@ -23,19 +23,17 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxinv.observation import Observation
 
 
-def _traced(number: Any) -> Any:
-    """A number as an array, so that another one is not another compiled program; anything else as it is.
+def _above_0(number: Any) -> Any:
+    """What may be a sigma: an array, or a number above 0.
 
     Raises:
         ValueError: it is not above 0, or carries a unit.
     """
     if hasattr(number, "unit"):
         raise ValueError(f"sigma carries the unit {number.unit}: give it as plain numbers in the unit of the data")
-    if not isinstance(number, int | float):
-        return np.asarray(number, float) if isinstance(number, list | tuple) else number
-    if not number > 0:
+    if isinstance(number, int | float) and not number > 0:
         raise ValueError(f"sigma and degrees_of_freedom are numbers above 0; found {number}")
-    return np.asarray(number, float)
+    return np.asarray(number, float) if isinstance(number, list | tuple) else number
 
 
 class Noise(eqx.Module):
@@ -71,7 +69,7 @@ class Gaussian(Noise):
             (`sigma[:, None]` for one number for each Stokes parameter); infinite for a sample to be left out.
     """
 
-    sigma: Any = eqx.field(default=1.0, converter=_traced)
+    sigma: Any = eqx.field(default=1.0, converter=_above_0)
 
     def residual(self, prediction: Array, data: Any) -> Array:
         values, sigma, valid = _unpack(data, self.sigma, prediction)
@@ -99,8 +97,8 @@ class StudentT(Noise):
         degrees_of_freedom: above 0; small numbers have heavy tails.
     """
 
-    sigma: Any = eqx.field(default=1.0, converter=_traced)
-    degrees_of_freedom: Any = eqx.field(default=4.0, converter=_traced)
+    sigma: Any = eqx.field(default=1.0, converter=_above_0)
+    degrees_of_freedom: Any = eqx.field(default=4.0, converter=_above_0)
 
     def residual(self, prediction: Array, data: Any) -> Array:
         values, sigma, valid = _unpack(data, self.sigma, prediction)
