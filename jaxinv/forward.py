@@ -97,12 +97,18 @@ class Function(Forward):
         parameters: name -> shape.
     """
 
-    function: Callable[[Parameters], Any]
+    arrays: Any
+    rest: Any = eqx.field(static=True)
     parameters: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     def __init__(self, function: Callable[[Parameters], Any], parameters: Mapping[str, tuple[int, ...]]) -> None:
-        self.function = function
+        self.arrays, self.rest = eqx.partition(function, lambda x: isinstance(x, jax.Array | np.ndarray | np.generic))
         self.parameters = tuple((name, tuple(shape)) for name, shape in parameters.items())
+
+    @property
+    def function(self) -> Callable[[Parameters], Any]:
+        """The callable."""
+        return eqx.combine(self.arrays, self.rest)
 
     @property
     def units(self) -> dict[str, str]:

@@ -53,6 +53,31 @@ def test_any_function_is_a_forward_model(model: Any) -> None:
     assert set(report.ranks) == set(PRIOR)
 
 
+class Network(eqx.Module):
+    """A module with a function among its leaves."""
+
+    scale: jax.Array
+    shape: Any = jnp.exp
+
+    def __call__(self, p: dict[str, Any]) -> Any:
+        return self.scale * p["amplitude"] * self.shape(-p["rate"] * T)
+
+
+@pytest.mark.parametrize("model", [decay, Network(jnp.ones(()))], ids=["function", "module"])
+def test_learned_methods_take_any_function_too(model: Any) -> None:
+    training = ji.Training(steps=4, batch_size=8, evaluate=2, n_validation=8)
+    options = {"key": KEY, "progress": False}
+    problem = ji.Problem(model, 0.05, PRIOR)
+    network = ji.amortize(problem, ji.PointEstimate(encoder="dense", width=4, depth=1), training, **options)
+    loop = ji.unroll(problem, ji.LearnedLM(steps=1, width=4, encoded=4), training, **options)
+    for learned in (network, loop):
+        assert learned(problem, DATA).parameters["rate"].shape == (3,)
+    surrogate = ji.emulate(
+        model, PRIOR, ji.Emulator(settings={"width": 4, "depth": 1}, n_report=100), training, **options
+    )
+    assert surrogate(TRUTH).shape == T.shape
+
+
 def test_a_function_with_fixed_tied_and_array_parameters() -> None:
     prior = {
         "c": dist.Normal(jnp.zeros(3), 5.0).to_event(1),

@@ -30,10 +30,10 @@ def test_an_independent_sampler_agrees() -> None:
     emcee = pytest.importorskip("emcee")
     which = problem(**LINES, source_constant=0.3, source_slope=0.7)
     truth = {
-        "field_strength": np.array([1500.0, 800.0, 400.0, 2200.0, 250.0], np.float32),
-        "inclination": np.array([1.0, 0.6, 2.0, 1.4, 1.2], np.float32),
-        "azimuth": np.array([0.5, 1.5, 2.5, 1.0, 1.8], np.float32),
-        "velocity": np.array([0.0, 1.0, -1.0, 0.5, -2.0], np.float32),
+        "field_strength": np.array([1500.0, 400.0, 250.0], np.float32),
+        "inclination": np.array([1.0, 2.0, 1.2], np.float32),
+        "azimuth": np.array([0.5, 2.5, 1.8], np.float32),
+        "velocity": np.array([0.0, -1.0, -2.0], np.float32),
     }
     data = simulated(which, truth)
     ours = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=2000, max_doublings=0))
@@ -44,7 +44,7 @@ def test_an_independent_sampler_agrees() -> None:
     def likelihood(points: jax.Array, one: jax.Array) -> jax.Array:
         return jax.vmap(lambda v: which.log_likelihood(dict(zip(names, v, strict=True)), one))(points)
 
-    for k in range(5):
+    for k in range(3):
 
         def log_probability(points: np.ndarray, k: int = k) -> np.ndarray:
             inside = np.all((points > lower) & (points < upper), axis=1)
