@@ -299,7 +299,12 @@ def spatial_cards(header: Any, x_axis: int | None, y_axis: int | None, hdus: Any
             cards[key] = header[key]
     if "DATE-OBS" not in cards and header.get("DATE_OBS"):
         cards["DATE-OBS"] = header["DATE_OBS"]
-    return cards
+    return writable(cards)
+
+
+def writable(cards: dict[str, Any]) -> dict[str, Any]:
+    """Those that a header can hold: no infinity, of a card such as `DSUN_OBS = 1E400`."""
+    return {key: value for key, value in cards.items() if isinstance(value, str | bool) or _finite(value)}
 
 
 def is_world_card(key: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ORIGIN_CARDS, number_of, open_fits
+from jaxinv.io.fits import ORIGIN_CARDS, number_of, open_fits, writable
 from jaxinv.observation import StokesCube
 
 DISPERSION = 0.021549
@@ -128,4 +128,4 @@ def _cards(slits: Sequence[tuple[Path, Any]]) -> dict[str, Any]:
     }
     if len(headers) > 1:
         cards["DATE-END"] = _time(headers[-1])
-    return cards | {key: first[key] for key in ORIGIN_CARDS if key in first and key not in cards}
+    return cards | writable({key: first[key] for key in ORIGIN_CARDS if key in first and key not in cards})
