@@ -54,16 +54,9 @@ def in_rows(problem: Problem, data: Any, fixed: Mapping[str, Any] | None) -> Row
     known = per_object(problem, "fixed", fixed, shape, values.dtype)
     observed = values.reshape(n, *values.shape[len(shape) :])
     observed = observed if sigma is None else Observation(observed, sigma.reshape(observed.shape))
-    return Rows(_traced(problem.given(known), values.dtype), observed, known, shape)
-
-
-def _traced(problem: Problem, dtype: Any) -> Problem:
-    """The problem with the noise's numbers as arrays: another sigma is then not another compiled program."""
-
-    def traced(number: Any) -> Any:
-        return np.asarray(number, dtype) if isinstance(number, float | int | np.ndarray) else number
-
-    return eqx.tree_at(lambda p: p.noise, problem, jax.tree.map(traced, problem.noise))
+    problem = problem.given(known)
+    problem = eqx.tree_at(lambda p: p.noise, problem, problem.noise.with_arrays(values.dtype))
+    return Rows(problem, observed, known, shape)
 
 
 def _prepare(

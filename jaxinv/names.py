@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 def suggestion(name: object, known: Iterable[str]) -> str:
     """`; did you mean '...'?` where a known name is like this one, nothing where none is."""
-    spelled = {each.lower(): each for each in known}
-    nearest = difflib.get_close_matches(str(name).lower().replace("-", "_"), spelled, 1)
+    alike = lambda text: str(text).lower().replace("-", "_")  # noqa: E731
+    spelled = {alike(each): each for each in known}
+    nearest = difflib.get_close_matches(alike(name), spelled, 1)
     return f"; did you mean {spelled[nearest[0]]!r}?" if nearest else ""

@@ -56,6 +56,14 @@ class Noise(eqx.Module):
         del misfit, n_valid
         return None
 
+    def with_arrays(self, dtype: Any) -> Noise:
+        """The same noise with its numbers as arrays, so that others are not another compiled program.
+
+        Of the data's type: JAX 0.10 crashes on NumPy's float64 after `jax_enable_x64` was switched.
+        """
+        del dtype
+        return self
+
     def valid(self, prediction: Any, data: Any) -> Array:
         """`True` where a sample counts, in the shape of the prediction (only its shape is used)."""
         return _unpack(data, getattr(self, "sigma", 1.0), prediction)[2]
@@ -83,6 +91,9 @@ class Gaussian(Noise):
     def tail(self, misfit: Array, n_valid: Array) -> Array:
         """A chi-squared distribution's, with as many degrees of freedom as there are valid samples."""
         return jax.scipy.special.gammaincc(jnp.maximum(n_valid, 1) / 2, misfit / 2)
+
+    def with_arrays(self, dtype: Any) -> Noise:
+        return _with_arrays(self, dtype)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)
@@ -115,6 +126,9 @@ class StudentT(Noise):
         log_gamma = jax.scipy.special.gammaln
         constant = log_gamma((nu + 1) / 2) - log_gamma(nu / 2) - jnp.log(nu * math.pi) / 2
         return jnp.sum(jnp.where(valid, constant - jnp.log(sigma) - self.residual(prediction, data) ** 2 / 2, 0))
+
+    def with_arrays(self, dtype: Any) -> Noise:
+        return _with_arrays(self, dtype)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)
@@ -151,6 +165,10 @@ class Poisson(Noise):
         valid = valid & (counts >= 0)
         floor = jnp.asarray(1e-6, prediction.dtype)
         return jnp.where(valid, counts, 1), jnp.where(valid, jnp.maximum(prediction, floor), 1), valid
+
+
+def _with_arrays(noise: Noise, dtype: Any) -> Noise:
+    return jax.tree.map(lambda x: np.asarray(x, dtype) if isinstance(x, int | float | np.ndarray) else x, noise)
 
 
 def as_noise(noise: Any) -> Noise:

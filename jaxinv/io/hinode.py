@@ -102,8 +102,11 @@ def _wavelength(path: Path, header: Any) -> np.ndarray:
     step = number_of(path, header, "CDELT1", 0)
     if str(header.get("CUNIT1", "")).lower().startswith("angstrom") and step > 0:
         start, place = number_of(path, header, "CRVAL1", 0), number_of(path, header, "CRPIX1", 1)
-        if 900 < start < 5e5:
-            return start + (np.arange(1, n + 1) - place) * step
+        if not 900 < start < 5e5:
+            raise InputError(
+                f"{path}: the card CRVAL1 is {start:g}, which is no wavelength in angstrom: mend the header"
+            )
+        return start + (np.arange(1, n + 1) - place) * step
     # The first years' files kept the detector's header, whose wavelengths run downwards; the data run upwards.
     return REFERENCE[1] + DISPERSION * (np.arange(n) - REFERENCE[0])
 

@@ -72,6 +72,10 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
         cards = hdus["COVARIANCE"].header
         numbers = range(1, images["COVARIANCE"].shape[-1] + 1)
         labels = [str(cards.get(f"PAR{k}", "")) for k in numbers]
+        if not all(labels):
+            raise InputError(
+                f"{path}: the covariance lacks the card PAR{labels.index('') + 1}, the name of a parameter"
+            )
         factor = np.array([unit_of(cards, f"UNIT{k}")[1] for k in numbers])
         images["COVARIANCE"] /= (factor[:, None] * factor).astype(images["COVARIANCE"].dtype)
         header = kept_cards(hdus["CHI2"].header)
