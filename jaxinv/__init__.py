@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jaxinv.emulation import Surrogate as Surrogate
     from jaxinv.emulation import emulate as emulate
     from jaxinv.forward import Forward as Forward
+    from jaxinv.forward import Knowledge as Knowledge
+    from jaxinv.forward import Parameter as Parameter
     from jaxinv.forward import Stage as Stage
     from jaxinv.from_files import invert as invert
     from jaxinv.observation import Observation as Observation
@@ -63,12 +65,14 @@ _NAMES = {
     "HMC": "sampling",
     "Importance": "sampling",
     "InvertConfig": "pipelines",
+    "Knowledge": "forward",
     "Laplace": "sampling",
     "LearnedLM": "unrolling.settings",
     "LevenbergMarquardt": "optimize",
     "NUTS": "sampling",
     "NormalizingFlow": "amortization.settings",
     "Observation": "observation",
+    "Parameter": "forward",
     "PointEstimate": "amortization.settings",
     "Posterior": "posterior",
     "PosteriorStatus": "posterior",

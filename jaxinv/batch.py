@@ -161,7 +161,7 @@ def per_object(
     out = {}
     n = int(np.prod(batch, dtype=int))
     for name, value in (given or {}).items():
-        shape = batch + problem.forward.shapes.get(name, ())
+        shape = batch + problem.forward.parameters[name].shape
         try:
             array = np.broadcast_to(np.asarray(value, dtype), shape)
         except (TypeError, ValueError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,26 +21,89 @@ Parameters = Mapping[str, Any]
 """Named arrays; the names are the field's terms in full (`field_strength`, not `B`)."""
 
 
-class Forward(eqx.Module):
-    """A pure, differentiable map from named parameters to a prediction, written for one object; methods batch it.
+class Parameter(NamedTuple):
+    """What a model says of a parameter that it reads.
 
-    A subclass defines `__call__` and `units`; the other methods have defaults to be replaced by what the physics knows.
+    Attributes:
+        unit: FITS unit; "" for a pure number.
+        shape: () for a scalar.
+        lowest: the lowest value that has a meaning.
+        highest: the highest one.
+        optional: the model has a value of its own where the parameter is left out.
     """
+
+    unit: str = ""
+    shape: tuple[int, ...] = ()
+    lowest: float = -math.inf
+    highest: float = math.inf
+    optional: bool = False
+
+
+class _Reader(eqx.Module):
+    """What reads named parameters: it declares each of them once, and all else about them follows."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter that is read, in the order in which results list them."""
+        return {}
 
     @property
     def units(self) -> dict[str, str]:
-        """FITS unit of every parameter that the model reads, in the order in which results list them."""
-        raise NotImplementedError
+        """FITS unit of every parameter."""
+        return {name: parameter.unit for name, parameter in self.parameters.items()}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each parameter that is not a scalar."""
-        return {}
+        return {name: parameter.shape for name, parameter in self.parameters.items() if parameter.shape}
+
+    def need(self, parameters: Parameters) -> None:
+        """Whether all that has no value of its own is there.
+
+        Raises:
+            KeyError: it is not; says what is missing.
+        """
+        missing = [name for name, known in self.parameters.items() if not known.optional and name not in parameters]
+        if missing:
+            said = [f"{n!r} [{self.units[n]}]" if self.units[n] else repr(n) for n in missing]
+            which = "parameter " + said[0] + " is" if len(said) == 1 else "parameters " + ", ".join(said) + " are"
+            raise KeyError(f"the {which} missing: give {'it' if len(said) == 1 else 'them'} a prior or a value")
+
+
+class Knowledge(NamedTuple):
+    """What the physics knows beyond its prediction, in one bundle: what wraps a model hands on all of it.
+
+    A wrapper replaces the entries that it changes (`knowledge._replace(guess=...)`); what it knows nothing of passes.
+
+    Attributes:
+        guess: `(values, valid) -> estimates`: classical estimates from one object's data, `(n_guesses,
+            *parameter_shape)` each, the best first. `valid` is `False` where a sample is missing. A parameter that is
+            left out starts at the centre of its prior.
+        canonical: `parameters -> parameters`: the representative, inside the usual ranges, of all parameters that
+            predict exactly the same; all the model's parameters go in, and the same names come out.
+        joints: `prior -> coordinates` in which a sampler had better move some parameters, where the prior's supports
+            allow.
+    """
+
+    guess: Callable[[Array, Array], dict[str, Array]] = lambda values, valid: {}
+    canonical: Callable[[Parameters], dict[str, Any]] = dict
+    joints: Callable[[Prior], tuple[Joint, ...]] = lambda prior: ()
+
+
+class Forward(_Reader):
+    """A pure, differentiable map from named parameters to a prediction, written for one object; methods batch it.
+
+    A subclass defines `__call__` and `parameters`; the rest has defaults to be replaced by what the physics knows.
+    """
 
     @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """The lowest and highest value that has a meaning, of the parameters of which not every number has."""
-        return {}
+    def parameters(self) -> dict[str, Parameter]:
+        raise NotImplementedError
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """First estimates, symmetries and coordinates."""
+        return Knowledge()
 
     def __call__(self, parameters: Parameters) -> Array:
         """The prediction from parameters."""
@@ -49,23 +113,6 @@ class Forward(eqx.Module):
         """The prediction, and its derivatives by each parameter given: `(*prediction_shape, *parameter_shape)`."""
         parameters = {name: _inexact(value) for name, value in in_units(parameters, self.units).items()}
         return self(parameters), jax.jacfwd(self)(parameters)
-
-    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
-        """Classical estimates from one object's data, `(n_guesses, *parameter_shape)` each, the best first.
-
-        `valid` is `False` where a sample is missing. A parameter that is left out starts at the centre of its prior.
-        """
-        del values, valid
-        return {}
-
-    def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        """The representative, inside the usual ranges, of all parameters that predict exactly the same."""
-        return dict(parameters)
-
-    def joints(self, prior: Prior) -> tuple[Joint, ...]:
-        """Coordinates in which a sampler had better move some parameters, where the prior's supports allow."""
-        del prior
-        return ()
 
     def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
         """`(core, stages)`, together the same as the model; the core is all that an emulator has to learn."""
@@ -99,11 +146,11 @@ class Function(Forward):
 
     arrays: Any
     rest: Any = eqx.field(static=True)
-    parameters: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
+    reads: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     def __init__(self, function: Callable[[Parameters], Any], parameters: Mapping[str, tuple[int, ...]]) -> None:
         self.arrays, self.rest = eqx.partition(function, lambda x: isinstance(x, jax.Array | np.ndarray | np.generic))
-        self.parameters = tuple((name, tuple(shape)) for name, shape in parameters.items())
+        self.reads = tuple((name, tuple(shape)) for name, shape in parameters.items())
 
     @property
     def function(self) -> Callable[[Parameters], Any]:
@@ -111,13 +158,8 @@ class Function(Forward):
         return eqx.combine(self.arrays, self.rest)
 
     @property
-    def units(self) -> dict[str, str]:
-        """Of none of them is anything known."""
-        return {name: "" for name, _ in self.parameters}
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: shape for name, shape in self.parameters if shape}
+    def parameters(self) -> dict[str, Parameter]:
+        return {name: Parameter(shape=shape) for name, shape in self.reads}
 
     def __call__(self, parameters: Parameters) -> Array:
         prediction = self.function(dict(in_units(parameters, self.units)))
@@ -165,23 +207,11 @@ def _named(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-class Stage(eqx.Module):
-    """What happens to a prediction on its way to the detector: `(parameters, prediction) -> prediction`."""
+class Stage(_Reader):
+    """What happens to a prediction on its way to the detector: `(parameters, prediction) -> prediction`.
 
-    @property
-    def units(self) -> dict[str, str]:
-        """FITS unit of each parameter that this stage reads beyond the prediction; empty for most instruments."""
-        return {}
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each parameter that is not a scalar."""
-        return {}
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """The lowest and highest value that has a meaning, of the parameters of which not every number has."""
-        return {}
+    `parameters` declares what it reads beyond the prediction: nothing, for most instruments.
+    """
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """The prediction after this stage."""
@@ -199,25 +229,26 @@ class Sequential(Forward):
     stages: tuple[Stage, ...]
 
     @property
-    def units(self) -> dict[str, str]:
-        merged = dict(self.first.units)
+    def parameters(self) -> dict[str, Parameter]:
+        """The first model's, then the stages'; of one that several read, what the first of them says."""
+        merged = dict(self.first.parameters)
         for stage in self.stages:
-            merged |= stage.units
+            for name, parameter in stage.parameters.items():
+                said = merged.setdefault(name, parameter)
+                merged[name] = said._replace(optional=said.optional and parameter.optional)
         return merged
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        merged = dict(self.first.shapes)
-        for stage in self.stages:
-            merged |= stage.shapes
-        return merged
+    def knowledge(self) -> Knowledge:
+        """The first model's, whose symmetries no stage breaks, with estimates from the data before the stages."""
 
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        merged = dict(self.first.ranges)
-        for stage in self.stages:
-            merged |= stage.ranges
-        return merged
+        def guess(values: Array, valid: Array) -> dict[str, Array]:
+            for stage in reversed(self.stages):
+                values, valid = stage.undo(values, valid)
+            return first.guess(values, valid)
+
+        first = self.first.knowledge
+        return first._replace(guess=guess)
 
     def __call__(self, parameters: Parameters) -> Array:
         parameters = in_units(parameters, self.units)
@@ -238,16 +269,6 @@ class Sequential(Forward):
             value, jacobian = _push_through(stage, parameters, value, jacobian)
         return value, jacobian
 
-    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
-        """The first model's estimates from the data brought back before the stages."""
-        for stage in reversed(self.stages):
-            values, valid = stage.undo(values, valid)
-        return self.first.guess(values, valid)
-
-    def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        """The first model's symmetry, which no stage breaks."""
-        return self.first.canonical(parameters)
-
     def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
         """The first model's core, then its stages and these."""
         core, stages = self.first.factors()
@@ -257,10 +278,6 @@ class Sequential(Forward):
         """The first model's check, of what it reads, too."""
         super().check(prior)
         self.first.check({name: entry for name, entry in prior.items() if name in self.first.units})
-
-    def joints(self, prior: Prior) -> tuple[Joint, ...]:
-        """The first model's."""
-        return self.first.joints(prior)
 
 
 def in_units(parameters: Parameters, units: Mapping[str, str]) -> Parameters:

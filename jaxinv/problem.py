@@ -51,7 +51,7 @@ class Problem(eqx.Module):
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
-        self.joints = self.forward.joints(self.prior)
+        self.joints = self.forward.knowledge.joints(self.prior)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,10 +83,10 @@ class Problem(eqx.Module):
                 return _SHAPES[key]
         except (TypeError, ValueError):  # something in it has no hash
             key = None
-        shapes = self.forward.shapes
+        declared = self.forward.parameters
 
         def predict() -> Array:
-            given = {name: jnp.ones(shapes.get(name, ())) for name in known}
+            given = {name: jnp.ones(declared[name].shape) for name in known}
             return self.predict({name: priors.centre(self.prior[name]) for name in self.names} | given)
 
         shape = jax.eval_shape(predict).shape
@@ -103,16 +103,22 @@ class Problem(eqx.Module):
             ValueError: the forward model reads a parameter of which neither `parameters` nor the prior says anything.
         """
         complete = self.complete(parameters)
+        for name, parameter in self.forward.parameters.items():
+            if name not in complete and not parameter.optional:
+                raise self._unnamed(name, complete)
         try:
             return self.forward(complete)
-        except KeyError as error:
+        except KeyError as error:  # a plain function reads what it likes
             name = error.args[0] if error.args else None
             if not isinstance(name, str) or name in complete or not name.isidentifier():  # it says something else
                 raise
-            raise ValueError(
-                f"the forward model reads {name!r}, which the prior does not name{suggestion(name, complete)} "
-                f"(it names {', '.join(self.prior)}): give it a distribution or a number, or pass it as `fixed`"
-            ) from None
+            raise self._unnamed(name, complete) from None
+
+    def _unnamed(self, name: str, complete: Parameters) -> ValueError:
+        return ValueError(
+            f"the forward model reads {name!r}, which the prior does not name{suggestion(name, complete)} "
+            f"(it names {', '.join(self.prior)}): give it a distribution or a number, or pass it as `fixed`"
+        )
 
     def linearize(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """Prediction and its derivative by each inferred parameter, `(*prediction_shape, *parameter_shape)`.
@@ -160,11 +166,22 @@ class Problem(eqx.Module):
         return priors.unconstrain(self.prior, parameters, self.joints, softness)
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection."""
-        if not priors.tied(self.prior):
-            moved = self.forward.canonical(self.complete(parameters))
-            parameters = {name: moved[name] for name in parameters}
-        return priors.project(self.prior, parameters)
+        """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection.
+
+        The symmetry moves inferred parameters alone: where it would move one that is known, fixed or tied otherwise
+        than its tie does, it is left out.
+        """
+        symmetry = self.forward.knowledge.canonical
+        before = self.complete(parameters)
+        moved = symmetry(before)
+        own = [name for name in self.names if name in parameters]
+        after = {**parameters, **{name: moved[name] for name in own}}
+        if any(moved[name] is not before[name] for name in before if name not in own):
+            # Two sets predict the same if they have the same representative.
+            again = symmetry(self.complete(after))
+            same = jnp.all(jnp.stack([jnp.all(_close(again[name], moved[name])) for name in before]))
+            after = {**parameters, **{name: jnp.where(same, after[name], parameters[name]) for name in own}}
+        return priors.project(self.prior, after)
 
     def guess(self, data: Any, known: Parameters | None = None) -> dict[str, Array]:
         """Starting points from one object's data, inside the support: `(n_guesses, *parameter_shape)`.
@@ -174,7 +191,7 @@ class Problem(eqx.Module):
         centre = {name: priors.centre(self.prior[name]) for name in self.names}
         values = data.values if isinstance(data, Observation) else data
         valid = self.noise.valid(values, data)
-        found = self.forward.guess(jnp.where(valid, values, 0), valid)
+        found = self.forward.knowledge.guess(jnp.where(valid, values, 0), valid)
         n_guesses = len(next(iter(found.values()))) if found else 1
         centre = {name: jnp.broadcast_to(value, (n_guesses, *value.shape)) for name, value in centre.items()}
         starts = centre | {name: found[name] for name in self.names if name in found}
@@ -225,6 +242,10 @@ class Problem(eqx.Module):
         if data is not None:
             numpyro.factor("likelihood", self.noise.log_density(self.forward(values), data))
         return values
+
+
+def _close(a: Any, b: Any) -> Array:
+    return jnp.abs(jnp.asarray(a) - b) <= 1e-5 * (1 + jnp.abs(jnp.asarray(b)))
 
 
 def _plain(name: str, entry: Any, units: Mapping[str, str]) -> Any:

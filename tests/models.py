@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameter, Parameters
 
 X = np.linspace(0, 2, 30)
 
@@ -15,8 +15,8 @@ class Line(Forward):
     """intercept + slope x."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"intercept": "V", "slope": "V/s"}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"intercept": Parameter("V"), "slope": Parameter("V/s")}
 
     def __call__(self, parameters: Parameters) -> Array:
         return parameters["intercept"] + parameters["slope"] * jnp.asarray(X)
@@ -28,12 +28,8 @@ class Polynomial(Forward):
     degree: int = 2
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"coefficients": "", "scale": ""}
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"coefficients": (self.degree + 1,)}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"coefficients": Parameter(shape=(self.degree + 1,)), "scale": Parameter()}
 
     def __call__(self, parameters: Parameters) -> Array:
         powers = jnp.asarray(X)[:, None] ** jnp.arange(self.degree + 1)
@@ -44,8 +40,8 @@ class Decay(Forward):
     """amplitude exp(-rate x) + background."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"amplitude": "", "rate": "1/s", "background": ""}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"amplitude": Parameter(), "rate": Parameter("1/s"), "background": Parameter()}
 
     def __call__(self, parameters: Parameters) -> Array:
         decay = jnp.exp(-parameters["rate"] * jnp.asarray(X))
@@ -56,8 +52,8 @@ class Wave(Forward):
     """amplitude cos(x - phase): the phase is cyclic, and (amplitude, phase) is (-amplitude, phase + pi)."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"amplitude": "", "phase": "rad"}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"amplitude": Parameter(), "phase": Parameter("rad")}
 
     def __call__(self, parameters: Parameters) -> Array:
         return parameters["amplitude"] * jnp.cos(3 * jnp.asarray(X) - parameters["phase"])
@@ -67,8 +63,8 @@ class Banana(Forward):
     """b - a^2: with a normal prior of a and a wide one of b, the posterior is a parabola with known moments."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"a": "", "b": ""}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"a": Parameter(), "b": Parameter()}
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.asarray(parameters["b"] - parameters["a"] ** 2)[None]
@@ -78,8 +74,8 @@ class Direct(Forward):
     """A parameter measured as it is."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"x": "m"}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"x": Parameter("m")}
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.asarray(parameters["x"])[None]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv.forward import Forward, Sequential, Stage
+from jaxinv.forward import Forward, Knowledge, Parameter, Sequential, Stage
 from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 from jaxinv.spectra.scene import Continuum, StrayLight
@@ -38,12 +38,8 @@ class Polynomial(Forward):
     calls: list = eqx.field(static=True, default_factory=list)
 
     @property
-    def units(self):
-        return {"coefficients": "m", "offset": "s"}
-
-    @property
-    def shapes(self):
-        return {"coefficients": (3,)}
+    def parameters(self):
+        return {"coefficients": Parameter("m", shape=(3,)), "offset": Parameter("s")}
 
     def __call__(self, parameters):
         x = jnp.linspace(0.0, 1.0, 8).reshape(2, 4)
@@ -54,19 +50,20 @@ class Polynomial(Forward):
         self.calls.append(sorted(parameters))
         return super().value_and_jacobian(parameters)
 
-    def guess(self, values, valid):
-        return {"offset": jnp.mean(jnp.where(valid, values, 0))[None]}
-
-    def canonical(self, parameters):
-        return {**parameters, "offset": jnp.abs(parameters["offset"])}
+    @property
+    def knowledge(self):
+        return Knowledge(
+            guess=lambda values, valid: {"offset": jnp.mean(jnp.where(valid, values, 0))[None]},
+            canonical=lambda parameters: {**parameters, "offset": jnp.abs(parameters["offset"])},
+        )
 
 
 class Power(Stage):
     """Nonlinear in the prediction, and reads a parameter of the forward model besides its own."""
 
     @property
-    def units(self):
-        return {"exponent": "", "offset": "s"}
+    def parameters(self):
+        return {"exponent": Parameter(), "offset": Parameter("s")}
 
     def __call__(self, parameters, prediction):
         return (2 + prediction) ** parameters["exponent"] + parameters["offset"] * prediction
@@ -76,12 +73,8 @@ class Half(Stage):
     """Every second sample: changes the prediction's shape, reads an array."""
 
     @property
-    def units(self):
-        return {"gain": "K"}
-
-    @property
-    def shapes(self):
-        return {"gain": (2,)}
+    def parameters(self):
+        return {"gain": Parameter("K", shape=(2,))}
 
     def __call__(self, parameters, prediction):
         return prediction[:, ::2] * jnp.broadcast_to(jnp.asarray(parameters["gain"], float), (2, 2))
@@ -124,6 +117,21 @@ def test_composition_is_function_composition():
     assert model.shapes == {"coefficients": (3,), "gain": (2,)}
 
 
+def test_what_is_optional_may_be_left_out_and_the_first_reader_says_the_rest():
+    class Needs(Stage):
+        @property
+        def parameters(self):
+            return {"mu": Parameter("rad"), "own": Parameter(lowest=0.0, optional=True)}
+
+    atmosphere = MilneEddington(["Fe I 6302.5"], WAVELENGTH)
+    assert [name for name, p in atmosphere.parameters.items() if p.optional] == ["wavelength_offset", "mu"]
+    declared = (atmosphere >> Needs()).parameters
+    assert declared["mu"] == Parameter("", (), 0.0, 1.0, optional=False)
+    assert declared["own"] == Parameter(lowest=0.0, optional=True)
+    with pytest.raises(KeyError, match=r"'field_strength' \[G\], .* are missing"):
+        atmosphere({})
+
+
 def test_jacobian_with_arrays_shared_parameters_and_a_new_shape():
     first = Polynomial()
     assert_jacobian(first >> Power() >> Half(), TOY, TOY)
@@ -145,7 +153,7 @@ class Constant(Forward):
     """A model without parameters, such as a stored spectrum."""
 
     @property
-    def units(self):
+    def parameters(self):
         return {}
 
     def __call__(self, parameters):
@@ -237,13 +245,13 @@ def test_guess_sees_the_data_before_the_stages():
     model = Polynomial() >> Half()
     values = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     valid = jnp.array([[True, True], [True, False]])
-    assert float(model.guess(values, valid)["offset"][0]) == pytest.approx((1 + 2 + 3) * 2 / 8)
+    assert float(model.knowledge.guess(values, valid)["offset"][0]) == pytest.approx((1 + 2 + 3) * 2 / 8)
 
 
 def test_guess_through_an_instrument_finds_velocity_and_field():
     model = observatory()
     data = model(ATMOSPHERE | REST | {"filling_factor": 1.0, "continuum_slope": 0.0})
-    guess = model.guess(data, jnp.ones((4, 30), bool))
+    guess = model.knowledge.guess(data, jnp.ones((4, 30), bool))
     assert float(guess["velocity"][0]) == pytest.approx(0.5, abs=0.2)
     assert float(guess["field_strength"][0] * jnp.cos(guess["inclination"][0])) == pytest.approx(
         1200 * np.cos(0.7), rel=0.25
@@ -251,17 +259,16 @@ def test_guess_through_an_instrument_finds_velocity_and_field():
 
 
 def test_canonical_is_the_first_models():
-    moved = (Polynomial() >> Power()).canonical({**TOY, "offset": -0.1})
+    moved = (Polynomial() >> Power()).knowledge.canonical({**TOY, "offset": -0.1})
     assert moved["offset"] == 0.1
     assert moved["exponent"] == TOY["exponent"]
 
 
 def test_defaults_of_the_base_classes():
-    assert Forward().guess(jnp.ones(3), jnp.ones(3, bool)) == {}
-    assert Forward().canonical({"a": 1}) == {"a": 1}
-    assert Forward().shapes == {}
-    assert Stage().units == {}
-    assert Stage().shapes == {}
+    assert Forward().knowledge.guess(jnp.ones(3), jnp.ones(3, bool)) == {}
+    assert Forward().knowledge.canonical({"a": 1}) == {"a": 1}
+    assert Forward().knowledge.joints({}) == ()
+    assert Stage().parameters == {}
     values, valid = Stage().undo(jnp.ones(3), jnp.ones(3, bool))
     assert values.shape == valid.shape == (3,)
     with pytest.raises(NotImplementedError):

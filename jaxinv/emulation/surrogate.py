@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.emulation.report import Report
-from jaxinv.forward import Forward, Parameters, Sequential
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, Sequential
 from jaxinv.networks import Network
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding
@@ -68,18 +68,12 @@ class EmulatedCore(Forward):
     own_units: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
     @property
-    def units(self) -> dict[str, str]:
-        return dict(self.own_units)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        pairs = zip(self.inputs.names, self.inputs.lower, strict=True)
-        return {name: tuple(low.shape) for name, low in pairs if low.shape}
+    def parameters(self) -> dict[str, Parameter]:
+        shapes = {name: tuple(low.shape) for name, low in zip(self.inputs.names, self.inputs.lower, strict=True)}
+        return {name: Parameter(unit, shapes[name]) for name, unit in self.own_units}
 
     def __call__(self, parameters: Parameters) -> Array:
-        missing = [name for name in self.inputs.names if name not in parameters]
-        if missing:
-            raise KeyError(f"the parameter {missing[0]!r} is missing: give it a prior or a value")
+        self.need(parameters)
         output = self.network(self.inputs.encode(parameters))
         prediction = self.outputs.decode(output).reshape(self.shape)
         return jnp.where(self.inputs.inside(parameters), prediction, jnp.nan)
@@ -131,14 +125,24 @@ class Surrogate(Forward):
     prior: str = eqx.field(static=True, default="")
 
     @property
-    def units(self) -> dict[str, str]:
-        inputs = self.core.units
-        core = self.exact.factors()[0].units
-        return {name: unit for name, unit in self.exact.units.items() if name in inputs or name not in core}
+    def parameters(self) -> dict[str, Parameter]:
+        inputs, core = self.core.parameters, self.exact.factors()[0].parameters
+        exact = self.exact.parameters.items()
+        return {name: parameter for name, parameter in exact if name in inputs or name not in core}
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: shape for name, shape in self.exact.shapes.items() if name in self.units}
+    def knowledge(self) -> Knowledge:
+        """The forward model's, of what the surrogate reads."""
+
+        def guess(values: Array, valid: Array) -> dict[str, Array]:
+            return {name: x for name, x in exact.guess(values, valid).items() if name in self.parameters}
+
+        def canonical(parameters: Parameters) -> dict[str, Any]:
+            moved = exact.canonical({**self.core.fixed, **parameters})
+            return {name: moved[name] for name in parameters}
+
+        exact = self.exact.knowledge
+        return exact._replace(guess=guess, canonical=canonical)
 
     @property
     def _whole(self) -> Forward:
@@ -158,16 +162,6 @@ class Surrogate(Forward):
     def check(self, prior: priors.Prior) -> None:
         super().check(prior)
         self.core.check({name: entry for name, entry in prior.items() if name in self.core.units})
-
-    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
-        return {name: x for name, x in self.exact.guess(values, valid).items() if name in self.units}
-
-    def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        moved = self.exact.canonical({**self.core.fixed, **parameters})
-        return {name: moved[name] for name in parameters}
-
-    def joints(self, prior: priors.Prior) -> tuple[priors.Joint, ...]:
-        return self.exact.joints(prior)
 
     def save(self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> None:
         """Write the network, its codings, the prior, what forward model it stands for, and the report to a folder.

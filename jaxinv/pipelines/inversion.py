@@ -13,7 +13,7 @@ import numpy as np
 import numpyro.distributions as dist
 from tqdm import tqdm
 
-from jaxinv.forward import Forward
+from jaxinv.forward import Forward, Parameter
 from jaxinv.noise import Gaussian
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
@@ -368,12 +368,12 @@ def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> di
     """
     out = {}
     for name, value in given.items():
-        degrees = forward.units.get(name) == "rad"
-        low, high = forward.ranges.get(name, (-np.inf, np.inf))
+        declared = forward.parameters.get(name, Parameter())
+        degrees, low, high = declared.unit == "rad", declared.lowest, declared.highest
         numbers = np.radians(value) if degrees else np.asarray(value, float)
         if np.any(numbers < low - 1e-9) or np.any(numbers > high + 1e-9):
             shown = [np.degrees(x) if degrees else x for x in (low, high)]
-            unit = " degrees" if degrees else f" {forward.units[name]}".rstrip()
+            unit = " degrees" if degrees else f" {declared.unit}".rstrip()
             said = ":".join(f"{x:g}" for x in np.atleast_1d(value))
             raise ValueError(
                 f"the option {option!r} gives {name} the value {said}; it lies from {shown[0]:g} to {shown[1]:g}{unit}"

@@ -97,7 +97,7 @@ def _maps(forward: Forward, parameters: Mapping[str, Any]) -> dict[str, np.ndarr
     shape = shapes.pop() if shapes else (1, 1)
     maps = {name: np.broadcast_to(np.asarray(value, np.float32), shape) for name, value in parameters.items()}
     for name, values in maps.items():
-        low, high = forward.ranges.get(name, (-np.inf, np.inf))
+        low, high = forward.parameters[name].lowest, forward.parameters[name].highest
         outside = (values < low * (1 - 1e-6) - 1e-9) | (values > high * (1 + 1e-6))
         if np.any(outside):
             unit = f" {forward.units[name]}".rstrip()

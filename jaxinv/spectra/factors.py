@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters, Stage
+from jaxinv.forward import Forward, Parameter, Parameters, Stage
 
 if TYPE_CHECKING:
     from jaxinv.spectra.milne_eddington import MilneEddington
 
-_CLOSED = {"azimuth": "rad", "source_constant": "", "source_slope": "", "mu": ""}
+_CLOSED = {
+    "azimuth": Parameter("rad"),
+    "source_constant": Parameter(),
+    "source_slope": Parameter(),
+    "mu": Parameter(optional=True),
+}
 
 
 class ReducedProfiles(Forward):
@@ -28,8 +33,8 @@ class ReducedProfiles(Forward):
     atmosphere: MilneEddington
 
     @property
-    def units(self) -> dict[str, str]:
-        return {name: unit for name, unit in self.atmosphere.units.items() if name not in _CLOSED}
+    def parameters(self) -> dict[str, Parameter]:
+        return {name: parameter for name, parameter in self.atmosphere.parameters.items() if name not in _CLOSED}
 
     def __call__(self, parameters: Parameters) -> Array:
         phi, psi = self.atmosphere.profiles(parameters)
@@ -66,15 +71,15 @@ class LinearSource(Stage):
     mu: float
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"inclination": "rad", **_CLOSED}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"inclination": Parameter("rad"), **_CLOSED}
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
-        missing = [name for name in self.units if name not in parameters and name != "mu"]
-        if missing:
-            raise KeyError(f"a Milne-Eddington atmosphere also needs {', '.join(missing)}")
+        self.need(parameters)
         given = {"mu": self.mu, **parameters}
-        inclination, azimuth, constant, slope, mu = (jnp.asarray(given[name], prediction.dtype) for name in self.units)
+        inclination, azimuth, constant, slope, mu = (
+            jnp.asarray(given[name], prediction.dtype) for name in self.parameters
+        )
         i, q, u, v = prediction
         sine2, cosine = jnp.sin(inclination) ** 2, jnp.cos(inclination)
         q, u, v = sine2 * q, sine2 * cosine * u, cosine * v

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv.forward import Parameters, Stage
+from jaxinv.forward import Parameter, Parameters, Stage
 from jaxinv.spectra.constants import SPEED_OF_LIGHT
 
 _SPACING = 2.0e-6
@@ -256,17 +256,12 @@ class Macroturbulence(Stage):
         self.synthesis = modes[inside].T
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"macroturbulence": "km/s"}
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        return {"macroturbulence": (0.0, np.inf)}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"macroturbulence": Parameter("km/s", lowest=0.0)}
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """Smeared spectra, `(..., n_wavelength)`; reads `macroturbulence` [km/s]."""
-        if "macroturbulence" not in parameters:
-            raise KeyError("the parameter 'macroturbulence' [km/s] is missing: give it a prior or a value")
+        self.need(parameters)
         _check_length("macroturbulence", prediction, len(self.wavelength), "its `wavelength`")
         dtype = prediction.dtype
         variance = jnp.asarray(parameters["macroturbulence"], dtype) ** 2

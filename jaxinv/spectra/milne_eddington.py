@@ -23,8 +23,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters, Stage, in_units
-from jaxinv.priors import Cyclic, Joint, Prior
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, Stage, in_units
+from jaxinv.priors import Cyclic
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles
 from jaxinv.spectra.field_vector import FieldVector
@@ -34,19 +34,21 @@ from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.voigt import derivatives, voigt
 from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
 
-_ATMOSPHERE = (
-    "field_strength",
-    "inclination",
-    "azimuth",
-    "velocity",
-    "doppler_width",
-    "line_strength",
-    "damping",
-    "source_constant",
-    "source_slope",
-)
-_OPTIONAL = ("wavelength_offset", "mu")
-_UNITS = ("G", "rad", "rad", "km/s", "Angstrom", "", "", "", "", "Angstrom", "")
+_PARAMETERS = {
+    "field_strength": Parameter("G", lowest=0.0),
+    "inclination": Parameter("rad", lowest=0.0, highest=math.pi),
+    "azimuth": Parameter("rad", lowest=0.0, highest=math.pi),
+    "velocity": Parameter("km/s"),
+    # A tenth of a milliangstrom: less than the thermal width of any line, and a profile needs some width.
+    "doppler_width": Parameter("Angstrom", lowest=1e-4),
+    "line_strength": Parameter(lowest=0.0),
+    "damping": Parameter(lowest=0.0),
+    "source_constant": Parameter(),
+    "source_slope": Parameter(),
+    "wavelength_offset": Parameter("Angstrom", optional=True),
+    "mu": Parameter(lowest=0.0, highest=1.0, optional=True),
+}
+_ATMOSPHERE = tuple(name for name, parameter in _PARAMETERS.items() if not parameter.optional)
 
 
 class MilneEddington(Forward):
@@ -117,20 +119,13 @@ class MilneEddington(Forward):
         self.weights = np.concatenate([weights, weights * self.shift, weights * self.doppler_shift])
 
     @property
-    def units(self) -> dict[str, str]:
-        return dict(zip(_ATMOSPHERE + _OPTIONAL, _UNITS, strict=True))
+    def parameters(self) -> dict[str, Parameter]:
+        return dict(_PARAMETERS)
 
     @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        positive = dict.fromkeys(("field_strength", "line_strength", "damping"), (0.0, math.inf))
-        # A tenth of a milliangstrom: less than the thermal width of any line, and a profile needs some width.
-        return {
-            **positive,
-            "doppler_width": (1e-4, math.inf),
-            "inclination": (0.0, math.pi),
-            "azimuth": (0.0, math.pi),
-            "mu": (0.0, 1.0),
-        }
+    def knowledge(self) -> Knowledge:
+        """Classical estimates; one vector of several signs and angles; the field vector's components."""
+        return Knowledge(self._guess, _canonical, FieldVector.of)
 
     def __call__(self, parameters: Parameters) -> Array:
         return self._differentiable(self._arrays(parameters))
@@ -141,7 +136,7 @@ class MilneEddington(Forward):
         value, jacobian = self._value_and_jacobian(arrays)
         return value, {name: jacobian[name] for name in parameters}
 
-    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
+    def _guess(self, values: Array, valid: Array) -> dict[str, Array]:
         """A classical estimate from `(4, n_wavelength)` data; `valid` is `False` where a sample is missing.
 
         Centre of gravity of I + V and I - V for the velocity and the longitudinal field, second moments of Q and U for
@@ -157,33 +152,11 @@ class MilneEddington(Forward):
         """Profiles that depend smoothly on six parameters; then the field's direction and the source function."""
         return ReducedProfiles(self), (LinearSource(self.mu),)
 
-    def joints(self, prior: Prior) -> tuple[Joint, ...]:
-        """The field vector in components, if all three of its parameters are inferred over their whole range."""
-        return FieldVector.of(prior)
-
-    def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        """The same profiles with field strength >= 0, inclination in [0, pi] and azimuth in [0, pi).
-
-        Exact: (B, gamma) and (-B, pi - gamma) are one vector; so are gamma and -gamma with chi + pi, which LL04's
-        equations do not distinguish from chi.
-        """
-        strength, inclination, azimuth = (jnp.asarray(parameters[name]) for name in _ATMOSPHERE[:3])
-        inclination = jnp.where(strength < 0, jnp.pi - inclination, inclination)
-        inclination = jnp.abs(jnp.mod(inclination + jnp.pi, 2 * jnp.pi) - jnp.pi)
-        return {
-            **parameters,
-            "field_strength": jnp.abs(strength),
-            "inclination": inclination,
-            "azimuth": jnp.mod(azimuth, jnp.pi),
-        }
-
     def _arrays(self, parameters: Parameters) -> dict[str, Array]:
         parameters = in_units(parameters, self.units)
-        missing = [name for name in _ATMOSPHERE if name not in parameters]
-        if missing:
-            raise KeyError(f"a Milne-Eddington atmosphere also needs {', '.join(missing)}")
+        self.need(parameters)
         defaults = {"wavelength_offset": 0.0, "mu": self.mu}
-        given = {name: parameters.get(name, defaults.get(name)) for name in _ATMOSPHERE + _OPTIONAL}
+        given = {name: parameters.get(name, defaults.get(name)) for name in _PARAMETERS}
         dtype = jnp.result_type(*parameters.values())
         dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
         return {name: jnp.asarray(value, dtype) for name, value in given.items()}
@@ -215,9 +188,9 @@ class MilneEddington(Forward):
 
         Relative to the first line's strength; of field strength, velocity, Doppler width and damping alone.
         """
-        own = {name: parameters[name] for name in _ATMOSPHERE if name in parameters}
+        own = {name: parameters[name] for name in _PARAMETERS if name in parameters}
         defaults = dict.fromkeys(("inclination", "azimuth", "line_strength", "source_constant", "source_slope"), 0.0)
-        arrays = self._arrays(defaults | own | {k: parameters[k] for k in _OPTIONAL if k in parameters})
+        arrays = self._arrays(defaults | own)
         return self._summed(arrays)
 
     def _summed(self, p: dict[str, Array]) -> tuple[Array, Array]:
@@ -272,6 +245,23 @@ class MilneEddington(Forward):
         jacobian["source_slope"] = p["mu"] * rotated
         jacobian["mu"] = p["source_slope"] * rotated
         return _barrier((_observed(p, rotated), jacobian))
+
+
+def _canonical(parameters: Parameters) -> dict[str, Array]:
+    """The same profiles with field strength >= 0, inclination in [0, pi] and azimuth in [0, pi).
+
+    Exact: (B, gamma) and (-B, pi - gamma) are one vector; so are gamma and -gamma with chi + pi, which LL04's
+    equations do not distinguish from chi.
+    """
+    strength, inclination, azimuth = (jnp.asarray(parameters[name]) for name in FieldVector().names)
+    inclination = jnp.where(strength < 0, jnp.pi - inclination, inclination)
+    inclination = jnp.abs(jnp.mod(inclination + jnp.pi, 2 * jnp.pi) - jnp.pi)
+    return {
+        **parameters,
+        "field_strength": jnp.abs(strength),
+        "inclination": inclination,
+        "azimuth": jnp.mod(azimuth, jnp.pi),
+    }
 
 
 def milne_eddington_prior(continuum: float = 1.0, wavelength: float = 6302.0, **changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv.forward import Parameters, Stage
+from jaxinv.forward import Parameter, Parameters, Stage
 
 
 class StrayLight(Stage):
@@ -49,22 +49,15 @@ class StrayLight(Stage):
             raise ValueError("the stray-light profile must be finite: average only valid pixels for it")
 
     @property
-    def units(self) -> dict[str, str]:
-        own = {} if self.profile is not None else {"stray_light": ""}
-        return {"filling_factor": ""} | own
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        return {"filling_factor": (0.0, 1.0)}
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"stray_light": self.shape} if self.profile is None else {}
+    def parameters(self) -> dict[str, Parameter]:
+        own = {} if self.profile is not None else {"stray_light": Parameter(shape=self.shape)}
+        return {"filling_factor": Parameter(lowest=0.0, highest=1.0)} | own
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """`(4, n_wavelength)` from `(4, n_wavelength)`; reads `filling_factor` and perhaps `stray_light`."""
-        filling_factor = jnp.asarray(_read(parameters, "filling_factor"), prediction.dtype)
-        profile = _read(parameters, "stray_light") if self.profile is None else self.profile
+        self.need(parameters)
+        filling_factor = jnp.asarray(parameters["filling_factor"], prediction.dtype)
+        profile = parameters["stray_light"] if self.profile is None else self.profile
         profile = jnp.asarray(profile, prediction.dtype)
         if profile.shape not in (prediction.shape, prediction.shape[-1:]):
             raise ValueError(
@@ -107,8 +100,8 @@ class Continuum(Stage):
         self.distance = wavelength - self.reference
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"continuum": "", "continuum_slope": "Angstrom-1"}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"continuum": Parameter(), "continuum_slope": Parameter("Angstrom-1", optional=True)}
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """`(..., n_wavelength)` from `(..., n_wavelength)`; reads `continuum` and perhaps `continuum_slope`."""
@@ -117,13 +110,8 @@ class Continuum(Stage):
                 f"the continuum was built for {len(self.distance)} wavelengths but the prediction has "
                 f"{prediction.shape[-1]}: give it the observed wavelengths"
             )
-        level = jnp.asarray(_read(parameters, "continuum"), prediction.dtype)
+        self.need(parameters)
+        level = jnp.asarray(parameters["continuum"], prediction.dtype)
         slope = jnp.asarray(parameters.get("continuum_slope", 0.0), prediction.dtype)
         tilt = level * (1 + slope * jnp.asarray(self.distance, prediction.dtype))
         return jnp.broadcast_to(tilt, prediction.shape) * prediction
-
-
-def _read(parameters: Parameters, name: str) -> Array:
-    if name not in parameters:
-        raise KeyError(f"the parameter {name!r} is missing: give it a prior or a value")
-    return parameters[name]

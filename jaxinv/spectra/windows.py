@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameters, in_units
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units
 
 _SHARED = ("field_strength", "inclination", "azimuth", "velocity")
 
@@ -45,16 +45,14 @@ class Windows(Forward):
             raise ValueError(f"`shared` names {unknown[0]!r}, which the models do not read ({', '.join(names)})")
 
     @property
-    def units(self) -> dict[str, str]:
-        return self.models[0].units
+    def parameters(self) -> dict[str, Parameter]:
+        one, each = self.models[0].parameters, (len(self.models),)
+        return {name: p if name in self.shared else p._replace(shape=each) for name, p in one.items()}
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: (len(self.models),) for name in self.units if name not in self.shared}
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        return self.models[0].ranges
+    def knowledge(self) -> Knowledge:
+        """The first window's of what is shared, each one's of its own; coordinates, of what is shared."""
+        return self.models[0].knowledge._replace(guess=self._guess, canonical=self._canonical)
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.concatenate([model(self._of(k, parameters)) for k, model in enumerate(self.models)], axis=-1)
@@ -71,23 +69,26 @@ class Windows(Forward):
             jacobian[name] = jnp.concatenate(columns, axis=1)
         return jnp.concatenate([value for value, _ in parts], axis=-1), jacobian
 
-    def guess(self, values: Array, valid: Array) -> dict[str, Array]:
+    def _guess(self, values: Array, valid: Array) -> dict[str, Array]:
         """What is shared from the first window, the rest from each one's own data."""
         start, found = 0, []
         empty = {name: jnp.zeros((), values.dtype) for name in self.units}
         for k, model in enumerate(self.models):
             stop = start + jnp.shape(eqx.filter_eval_shape(model, self._of(k, self._blank(empty))))[-1]
-            found.append(model.guess(values[:, start:stop], valid[:, start:stop]))
+            found.append(model.knowledge.guess(values[:, start:stop], valid[:, start:stop]))
             start = stop
         return {
             name: found[0][name] if name in self.shared else jnp.stack([guess[name] for guess in found], axis=-1)
             for name in found[0]
         }
 
-    def canonical(self, parameters: Parameters) -> dict[str, Array]:
-        """The first window's symmetry, applied to what is shared."""
-        moved = self.models[0].canonical(self._of(0, parameters))
-        return {name: moved[name] if name in self.shared else value for name, value in parameters.items()}
+    def _canonical(self, parameters: Parameters) -> dict[str, Array]:
+        """Each window's representative; where theirs of what is shared differ, the parameters as they are."""
+        moved = [model.knowledge.canonical(self._of(k, parameters)) for k, model in enumerate(self.models)]
+        first, shared = moved[0], [name for name in parameters if name in self.shared]
+        agree = jnp.all(jnp.stack([jnp.asarray(True)] + [each[n] == first[n] for each in moved[1:] for n in shared]))
+        whole = {n: first[n] if n in shared else jnp.stack([each[n] for each in moved]) for n in parameters}
+        return {name: jnp.where(agree, whole[name], value) for name, value in parameters.items()}
 
     def _of(self, k: int, parameters: Parameters) -> Parameters:
         parameters = in_units(parameters, self.units)

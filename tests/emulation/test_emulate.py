@@ -12,7 +12,7 @@ import pytest
 import jaxinv as ji
 from jaxinv import priors, spectra
 from jaxinv.emulation import Report
-from jaxinv.forward import Forward, Sequential
+from jaxinv.forward import Forward, Parameter, Sequential
 from jaxinv.sampling import draw
 from jaxinv.training.folder import FolderError
 from tests.models import Decay, X
@@ -143,8 +143,8 @@ class Slow(Forward):
     """A model that runs outside JAX, has no derivatives, and counts how often it is asked."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"amplitude": "", "rate": "1/s"}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"amplitude": Parameter(), "rate": Parameter("1/s")}
 
     def __call__(self, parameters):
         def outside(amplitude, rate):

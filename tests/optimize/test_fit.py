@@ -13,7 +13,7 @@ from jaxtyping import Array
 from scipy.optimize import least_squares
 
 from jaxinv import priors
-from jaxinv.forward import Forward, Parameters
+from jaxinv.forward import Forward, Parameter, Parameters
 from jaxinv.noise import Gaussian, Poisson, StudentT
 from jaxinv.observation import Observation
 from jaxinv.optimize import LevenbergMarquardt, fit
@@ -77,12 +77,8 @@ def test_a_correlated_prior_gives_the_posterior_in_closed_form() -> None:
 def test_a_correlated_prior_with_a_tied_parameter() -> None:
     class Plane(Forward):
         @property
-        def units(self) -> dict[str, str]:
-            return {"pair": "", "twice": ""}
-
-        @property
-        def shapes(self) -> dict[str, tuple[int, ...]]:
-            return {"pair": (2,)}
+        def parameters(self) -> dict[str, Parameter]:
+            return {"pair": Parameter(shape=(2,)), "twice": Parameter()}
 
         def __call__(self, parameters: Parameters) -> Array:
             constant, slope = parameters["pair"]
@@ -144,8 +140,8 @@ class Misra1a(Forward):
     x: np.ndarray
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"b1": "", "b2": ""}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"b1": Parameter(), "b2": Parameter()}
 
     def __call__(self, parameters: Parameters) -> Array:
         return parameters["b1"] * (1 - jnp.exp(-parameters["b2"] * jnp.asarray(self.x)))
@@ -172,8 +168,8 @@ class Rosenbrock(Forward):
     """Two residuals whose sum of squares is Rosenbrock's valley; the minimum is at (1, 1)."""
 
     @property
-    def units(self) -> dict[str, str]:
-        return {"x": "", "y": ""}
+    def parameters(self) -> dict[str, Parameter]:
+        return {"x": Parameter(), "y": Parameter()}
 
     def __call__(self, parameters: Parameters) -> Array:
         x, y = parameters["x"], parameters["y"]
@@ -409,14 +405,13 @@ def test_the_global_minimum_is_found_and_the_error_bars_hold(case: str) -> None:
 
 MANY = """
 import jax, jax.numpy as jnp, numpy as np, numpyro.distributions as dist
-from jaxinv.forward import Forward
+from jaxinv.forward import Forward, Parameter
 from jaxinv.noise import Gaussian
 from jaxinv.optimize import fit
 from jaxinv.problem import Problem
 
 class Waves(Forward):
-    units = {"a": ""}
-    shapes = {"a": (40,)}
+    parameters = {"a": Parameter(shape=(40,))}
 
     def __call__(self, parameters):
         return jnp.cos(jnp.arange(60.0)[:, None] * jnp.arange(40) / 20) @ parameters["a"]

@@ -8,9 +8,10 @@ import pytest
 
 from jaxinv.noise import Gaussian
 from jaxinv.optimize import fit
-from jaxinv.priors import Cyclic
+from jaxinv.priors import Cyclic, Tied
 from jaxinv.problem import Problem
-from jaxinv.spectra import MilneEddington, SpectralPSF, StrayLight, Windows
+from jaxinv.spectra import Continuum, MilneEddington, SpectralPSF, StrayLight, Windows, milne_eddington_prior
+from jaxinv.spectra.field_vector import FieldVector
 
 GRIDS = (np.linspace(6302.0, 6303.0, 50), np.linspace(6172.9, 6173.8, 30))
 NAMES = (["Fe I 6302.5"], ["Fe I 6173.3"])
@@ -67,6 +68,44 @@ def test_a_fit_of_two_windows_finds_the_truth() -> None:
     for name, truth in {**SHARED, **OWN}.items():
         pull = (found.parameters[name] - np.asarray(truth)) / found.standard_error[name]
         assert np.abs(pull).max() < 5, name
+
+
+def test_what_the_physics_knows_passes_through_windows_stages_and_ties() -> None:
+    prior = milne_eddington_prior()
+    vector = (FieldVector(5000.0),)
+    grid = GRIDS[0]
+    behind = Windows([MilneEddington(NAMES[0], grid), MilneEddington(NAMES[0], grid)]) >> Continuum(np.r_[grid, grid])
+    own = {name: prior[name].expand((2,)) for name in OWN}
+    problem = Problem(behind, Gaussian(1e-3), {**prior, **own, "continuum": 1.0})
+    assert problem.joints == vector
+
+    tie = Tied("doppler_width", lambda width: width / 0.1)
+    tied = Problem(MilneEddington(NAMES[0], grid), Gaussian(1e-3), {**prior, "damping": tie})
+    assert tied.joints == vector
+    beyond = {"field_strength": -1200.0, "inclination": 0.5, "azimuth": 4.0}
+    beyond = {name: jnp.asarray(x) for name, x in beyond.items()}
+    rest = {name: jnp.asarray(x[0]) for name, x in OWN.items() if name != "damping"} | {"velocity": jnp.asarray(0.5)}
+    moved = tied.canonical({**beyond, **rest})
+    expected = {"field_strength": 1200.0, "inclination": np.pi - 0.5, "azimuth": 4.0 - np.pi}
+    for name, value in expected.items():
+        assert moved[name] == pytest.approx(value, rel=1e-5), name
+    np.testing.assert_allclose(tied.predict(moved), tied.predict({**beyond, **rest}), atol=1e-5)
+
+
+@pytest.mark.parametrize("known", ["tied", "fixed", "given"])
+def test_a_symmetry_that_would_move_what_is_known_is_left_out(known: str) -> None:
+    prior = milne_eddington_prior()
+    if known == "tied":  # a field along its own azimuth: the opposite vector has another inclination
+        prior["inclination"] = Tied("azimuth", lambda azimuth: azimuth / 2)
+    else:
+        prior["inclination"] = 0.5
+    problem = Problem(MilneEddington(NAMES[0], GRIDS[0]), Gaussian(1e-3), prior)
+    at = {name: jnp.asarray(x[0]) for name, x in OWN.items()} | {"velocity": 0.5, "azimuth": 1.0}
+    if known == "given":
+        problem, at = problem.given(["inclination"]), {**at, "inclination": 0.5}
+    moved = problem.canonical({**at, "field_strength": -100.0})
+    assert moved["field_strength"] == 0  # the nearest point of the support, not the opposite field
+    assert problem.canonical({**at, "field_strength": 100.0})["field_strength"] == 100
 
 
 def test_clear_errors() -> None:
