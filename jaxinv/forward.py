@@ -14,8 +14,9 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from jaxinv.coordinates import Block
 from jaxinv.names import suggestion
-from jaxinv.priors import Joint, Prior, Tied
+from jaxinv.priors import Prior, Tied
 
 Parameters = Mapping[str, Any]
 """Named arrays; the names are the field's terms in full (`field_strength`, not `B`)."""
@@ -70,6 +71,33 @@ class _Reader(eqx.Module):
             raise KeyError(f"the {which} missing: give {'it' if len(said) == 1 else 'them'} a prior or a value")
 
 
+class Rotation(NamedTuple):
+    """An exact symmetry that moves data and a parameter together.
+
+    Attributes:
+        name: the parameter.
+        turn: `(prediction, x) -> prediction` of the parameter plus `x`; it keeps sums of squares.
+        best: `(prediction, values, weights) -> x` for which the sum of squared differences of the turned prediction to
+            `values`, times `weights`, is least; 0 where the weights do not turn along.
+    """
+
+    name: str
+    turn: Callable[[Array, Array], Array]
+    best: Callable[[Array, Array, Array], Array]
+
+
+class Affine(NamedTuple):
+    """The prediction is constant * c + slope * s, where only s depends on other parameters.
+
+    Attributes:
+        constant: name of the scalar parameter that adds.
+        slope: name of the scalar parameter that multiplies.
+    """
+
+    constant: str
+    slope: str
+
+
 class Knowledge(NamedTuple):
     """What the physics knows beyond its prediction, in one bundle: what wraps a model hands on all of it.
 
@@ -81,13 +109,18 @@ class Knowledge(NamedTuple):
             left out starts at the centre of its prior.
         canonical: `parameters -> parameters`: the representative, inside the usual ranges, of all parameters that
             predict exactly the same; all the model's parameters go in, and the same names come out.
-        joints: `prior -> coordinates` in which a sampler had better move some parameters, where the prior's supports
-            allow.
+        coordinates: `prior -> blocks`: coordinates in which the problem is rounder than in the parameters one by one,
+            where the prior's supports allow.
+        rotation: a parameter that turns the prediction; `None`: there is none.
+        affine: two parameters in which the prediction is linear; `None`: there are none. Of both kinds, the best value
+            given all other parameters has a closed form.
     """
 
     guess: Callable[[Array, Array], dict[str, Array]] = lambda values, valid: {}
     canonical: Callable[[Parameters], dict[str, Any]] = dict
-    joints: Callable[[Prior], tuple[Joint, ...]] = lambda prior: ()
+    coordinates: Callable[[Prior], tuple[Block, ...]] = lambda prior: ()
+    rotation: Rotation | None = None
+    affine: Affine | None = None
 
 
 class Forward(_Reader):
@@ -217,6 +250,11 @@ class Stage(_Reader):
         """The prediction after this stage."""
         raise NotImplementedError
 
+    @property
+    def smooths(self) -> bool:
+        """Whether it is one linear operation along the last axis, the same for every row, that keeps constants."""
+        return False
+
     def undo(self, values: Array, valid: Array) -> tuple[Array, Array]:
         """Data and their validity brought back before this stage, roughly: good enough for a first estimate."""
         return values, valid
@@ -240,7 +278,10 @@ class Sequential(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """The first model's, whose symmetries no stage breaks, with estimates from the data before the stages."""
+        """The first model's, whose symmetries no stage breaks, with estimates from the data before the stages.
+
+        What has a closed form keeps it behind stages that treat all rows of a prediction alike.
+        """
 
         def guess(values: Array, valid: Array) -> dict[str, Array]:
             for stage in reversed(self.stages):
@@ -248,6 +289,8 @@ class Sequential(Forward):
             return first.guess(values, valid)
 
         first = self.first.knowledge
+        if not all(stage.smooths for stage in self.stages):
+            first = first._replace(rotation=None, affine=None)
         return first._replace(guess=guess)
 
     def __call__(self, parameters: Parameters) -> Array:

@@ -56,6 +56,15 @@ class Noise(eqx.Module):
         del misfit, n_valid
         return None
 
+    @property
+    def sum_of_squares(self) -> bool:
+        """Whether the log density is a weighted sum of squared differences, the weights being given by `weights`."""
+        return False
+
+    def weights(self, prediction: Array, data: Any) -> Array:
+        """1 / sigma^2 of each sample, 0 where it is left out."""
+        raise NotImplementedError
+
     def with_arrays(self, dtype: Any) -> Noise:
         """The same noise with its numbers as arrays, so that others are not another compiled program.
 
@@ -87,6 +96,14 @@ class Gaussian(Noise):
         _, sigma, valid = _unpack(data, self.sigma, prediction)
         residual = self.residual(prediction, data)
         return jnp.sum(jnp.where(valid, -(residual**2) / 2 - jnp.log(sigma) - math.log(2 * math.pi) / 2, 0))
+
+    @property
+    def sum_of_squares(self) -> bool:
+        return True
+
+    def weights(self, prediction: Array, data: Any) -> Array:
+        _, sigma, valid = _unpack(data, self.sigma, prediction)
+        return jnp.where(valid, 1 / sigma**2, 0)
 
     def tail(self, misfit: Array, n_valid: Array) -> Array:
         """A chi-squared distribution's, with as many degrees of freedom as there are valid samples."""

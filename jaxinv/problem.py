@@ -14,6 +14,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
+from jaxinv.coordinates import Block, Circle, Coordinates, Layout
 from jaxinv.forward import Forward, Parameters, as_forward, in_units
 from jaxinv.names import suggestion
 from jaxinv.noise import Noise, as_noise
@@ -39,7 +40,7 @@ class Problem(eqx.Module):
     forward: Forward
     noise: Noise
     prior: dict[str, Any]
-    joints: tuple[priors.Joint, ...]
+    blocks: tuple[Block, ...]
 
     def __init__(self, forward: Forward | Callable[[Parameters], Any], noise: Any, prior: priors.Prior) -> None:
         if not isinstance(prior, Mapping):
@@ -51,7 +52,7 @@ class Problem(eqx.Module):
         if not priors.free(self.prior):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
-        self.joints = self.forward.knowledge.joints(self.prior)
+        self.blocks = self.forward.knowledge.coordinates(self.prior)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,25 +146,21 @@ class Problem(eqx.Module):
         """The noise's log density of the data, a scalar."""
         return self.noise.log_density(self.predict(parameters), data)
 
-    def log_density(
-        self,
-        z: Mapping[str, Array],
-        data: Any,
-        known: Parameters | None = None,
-        softness: priors.Softness | None = None,
-    ) -> Array:
-        """The unnormalized log posterior in the unconstrained coordinates of `constrain`, a scalar."""
-        parameters = {**(known or {}), **self.constrain(z, softness)}
-        prior = priors.log_density_unconstrained(self.prior, z, self.joints, softness)
-        return prior + self.log_likelihood(parameters, data)
+    @property
+    def layout(self) -> Layout:
+        """How the inferred parameters lie in the covariance."""
+        return Layout(self.names, tuple(tuple(self.prior[name].shape()) for name in self.names))
 
-    def constrain(self, z: Mapping[str, Array], softness: priors.Softness | None = None) -> dict[str, Array]:
-        """Inferred parameters from unconstrained coordinates (see `priors.constrain`)."""
-        return priors.constrain(self.prior, z, self.joints, softness)
+    @property
+    def coordinates(self) -> Coordinates:
+        """The closed coordinates of the inferred parameters: the physics' own, then each parameter for itself."""
+        return Coordinates.of(self.prior, self.names, self.blocks)
 
-    def unconstrain(self, parameters: Parameters, softness: priors.Softness | None = None) -> dict[str, Array]:
-        """Unconstrained coordinates from parameters; the inverse of `constrain`."""
-        return priors.unconstrain(self.prior, parameters, self.joints, softness)
+    def log_density(self, coordinates: Coordinates, z: Array, data: Any, known: Parameters | None = None) -> Array:
+        """The unnormalized log posterior in opened coordinates, a scalar; `z` is `(coordinates.size,)`."""
+        parameters = coordinates.parameters(z)
+        prior = priors.log_prob(self.prior, parameters) + coordinates.log_volume(z)
+        return prior + self.log_likelihood({**(known or {}), **parameters}, data)
 
     def canonical(self, parameters: Parameters) -> dict[str, Array]:
         """Equivalent parameters inside the prior's support: the model's symmetry, then wrapping, then projection.
@@ -229,15 +226,15 @@ class Problem(eqx.Module):
         Can be called inside a user's own model. Returns all parameters.
         """
         values: dict[str, Any] = dict(known or {})
+        circles = priors.circles(self.prior)
         for name in self.names:
-            distribution = self.prior[name]
-            if isinstance(distribution, priors.Cyclic):
-                ring = priors.Ring().expand(distribution.shape()).to_event(len(distribution.shape()))
-                direction = numpyro.sample(f"{name}_direction", ring)
-                angle = priors.constrain({name: distribution}, {name: jnp.asarray(direction)})[name]
-                values[name] = numpyro.deterministic(name, angle)
+            shape = self.prior[name].shape()
+            if name in circles:
+                direction = numpyro.sample(f"{name}_direction", priors.Ring().expand(shape).to_event(len(shape)))
+                circle = Circle(name, *circles[name], ring=True)
+                values[name] = numpyro.deterministic(name, circle.parameters(jnp.ravel(jnp.asarray(direction)))[name])
             else:
-                values[name] = numpyro.sample(name, distribution)
+                values[name] = numpyro.sample(name, self.prior[name])
         values = self.complete(values)
         if data is not None:
             numpyro.factor("likelihood", self.noise.log_density(self.forward(values), data))

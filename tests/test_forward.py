@@ -267,7 +267,7 @@ def test_canonical_is_the_first_models():
 def test_defaults_of_the_base_classes():
     assert Forward().knowledge.guess(jnp.ones(3), jnp.ones(3, bool)) == {}
     assert Forward().knowledge.canonical({"a": 1}) == {"a": 1}
-    assert Forward().knowledge.joints({}) == ()
+    assert Forward().knowledge.coordinates({}) == ()
     assert Stage().parameters == {}
     values, valid = Stage().undo(jnp.ones(3), jnp.ones(3, bool))
     assert values.shape == valid.shape == (3,)

@@ -20,7 +20,8 @@ from jaxinv.networks import Network
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, lapack_of, quadratic_model, scales
+from jaxinv.optimize.levenberg_marquardt import Result, damped_step, lapack_of
+from jaxinv.optimize.normal import in_units, quadratic_model, scales
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
@@ -173,7 +174,7 @@ def _maps(common: Any, inputs: Any) -> dict[str, Any]:
 
 def _answer(estimator: PointEstimator, problem: Problem, raw: Array, observed: Any, known: Any) -> dict[str, Any]:
     """The network's answer judged by the exact forward model."""
-    layout = Layout.of(problem)
+    layout = problem.layout
     values = observed.values if isinstance(observed, Observation) else observed
     scale = scales(problem, layout).astype(values.dtype)
     parameters, log_error = estimator.decode(raw)
@@ -182,7 +183,8 @@ def _answer(estimator: PointEstimator, problem: Problem, raw: Array, observed: A
     normal = quadratic_model(problem, layout, scale, vector, observed, known)
     gain = damped_step(normal, jnp.asarray(1e-3, values.dtype), jnp.zeros(len(vector), bool))[1]
     one = jnp.ones((), jnp.int32)
-    result = Result(vector, normal, near_enough(gain, normal.cost), one, one)
+    at = Result(vector, normal, near_enough(gain, normal.cost), one, one)
+    result = Result(*in_units(at, scale), *at[2:])
     n_valid = jnp.sum(problem.noise.valid(values, observed))
     out = summarize(problem, layout, result, observed, known, n_valid)
     if estimator.settings.loss == "truth":

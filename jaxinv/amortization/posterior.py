@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray
 from tqdm import tqdm
 
@@ -104,12 +103,8 @@ def _seen(problem: Problem, made: Example, place: Any, keys: Array) -> tuple[Arr
     def one(item: Any) -> tuple[Array, Array]:
         made, place, key = item
         target = Target(problem, made.observed, made.known, *place)
-        z = dict(problem.unconstrain(made.parameters, target.softness))
-        for k, name in enumerate(sorted(z)):
-            if isinstance(problem.prior.get(name), priors.Cyclic):  # the ring's radius says nothing of the angle
-                radius = 1 + 0.1 * jax.random.normal(jax.random.fold_in(key, k), z[name].shape[:-1])
-                z[name] = radius[..., None] * z[name]
-        x = solve_upper(target.factor.T, ravel_pytree(z)[0] - target.centre)
+        z = target.coordinates.redrawn(target.coordinates.vector(made.parameters), key)
+        x = solve_upper(target.factor.T, z - target.centre)
         return x, summary(target)
 
     return jax.lax.map(one, (made, place, keys), batch_size=64)

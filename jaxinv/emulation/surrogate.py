@@ -86,9 +86,10 @@ class EmulatedCore(Forward):
 
     def check(self, prior: priors.Prior) -> None:
         super().check(prior)
+        circles = priors.circles(prior)
         for name, entry in prior.items():
             k = self.inputs.names.index(name)
-            if isinstance(entry, priors.Cyclic | priors.Tied) or self.inputs.kinds[k] == "cyclic":
+            if name in circles or isinstance(entry, priors.Tied) or self.inputs.kinds[k] == "cyclic":
                 continue
             if isinstance(entry, dist.Distribution):
                 if self.inputs.kinds[k] == "free":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,9 +12,11 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxinv import batch, priors
+from jaxinv.coordinates import Layout
 from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
-from jaxinv.optimize.levenberg_marquardt import Layout, LevenbergMarquardt, Result, lapack_of, scales, solve
+from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt, Result, lapack_of, solve
+from jaxinv.optimize.normal import prior_cost
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import cholesky, cholesky_solve
 from jaxinv.solution import Solution, Status
@@ -61,12 +63,21 @@ def fit(
 
 
 def fit_rows(
-    rows: batch.Rows, first: Mapping[str, np.ndarray], settings: LevenbergMarquardt, seed: int, indices: np.ndarray
+    rows: batch.Rows,
+    first: Mapping[str, np.ndarray],
+    settings: LevenbergMarquardt,
+    seed: int,
+    indices: np.ndarray,
+    wanted: np.ndarray | None = None,
 ) -> Solution:
-    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for."""
+    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for.
+
+    Nothing is done for objects that are not `wanted`, `(n,)`: they fill a batch up to a size that is compiled already.
+    """
     # Numbers as arrays, so that another tolerance is not another program.
     settings = jax.tree.map(np.float32, settings)
-    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
+    wanted = np.ones(rows.n, bool) if wanted is None else wanted
+    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32), wanted)
     common = (settings, rows.problem, jax.random.key(seed))
     arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem))
     return to_solution(rows.problem, rows.known, arrays, rows.shape)
@@ -74,8 +85,8 @@ def fit_rows(
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
     settings, problem, key = common
-    observed, known, first, indices = inputs
-    layout = Layout.of(problem)
+    observed, known, first, indices, wanted = inputs
+    layout, coordinates = problem.layout, problem.coordinates
     dtype = jax.tree.leaves(observed)[0].dtype
 
     def begin(item: Any) -> tuple[Array, Array]:
@@ -89,46 +100,71 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
             guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
         draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(settings.n_starts - n_guesses, 0),))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
-        return jax.vmap(layout.ravel)(points)[: settings.n_starts], n_valid
+        return jax.vmap(coordinates.vector)(points)[: settings.n_starts], n_valid
 
-    starts, n_valid = jax.lax.map(begin, (observed, known, first, indices), batch_size=_BATCH)
+    starts, n_valid = _each(begin, (observed, known, first, indices), wanted)
     noise = 1 + settings.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
-    result = solve(settings, problem, starts, observed, known, (n_valid * noise).astype(dtype))
+    expected = (n_valid * jnp.maximum(noise, settings.enough)).astype(dtype)
+    result, last = solve(settings, problem, starts, observed, known, expected, wanted)
 
     def finish(item: Any) -> dict[str, Any]:
-        result, observed, known, n_valid = item
-        return summarize(problem, layout, result, observed, known, n_valid)
+        result, last, observed, known, n_valid = item
+        # The last step, which was taken unseen, counts if it led down.
+        misfit = jnp.sum(problem.residual({**known, **layout.unravel(last)}, observed) ** 2)
+        lower = misfit + prior_cost(problem, layout, last) <= result.normal.cost
+        misfit = jnp.where(lower, misfit, result.normal.cost - prior_cost(problem, layout, result.vector))
+        result = result._replace(vector=jnp.where(lower, last, result.vector))
+        return summarize(problem, layout, result, observed, known, n_valid, misfit)
 
-    return jax.lax.map(finish, (result, observed, known, n_valid), batch_size=_BATCH)
+    return _each(finish, (result, last, observed, known, n_valid), wanted)
+
+
+def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:
+    """`function` of each object, some at a time; zeros where no object of them is wanted."""
+    n = len(wanted)
+    size = min(_BATCH, n)
+    count = -(-n // size)
+
+    def laid(x: Array) -> Array:
+        return jnp.concatenate([x, jnp.repeat(x[-1:], count * size - n, axis=0)]).reshape(count, size, *x.shape[1:])
+
+    if count == 1:
+        return jax.vmap(function)(inputs)
+    shape = jax.eval_shape(jax.vmap(function), jax.tree.map(lambda x: x[:size], inputs))
+
+    def some(item: Any) -> Any:
+        inputs, wanted = item
+        blank = lambda _: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)  # noqa: E731
+        return jax.lax.cond(jnp.any(wanted), jax.vmap(function), blank, inputs)
+
+    found = jax.lax.map(some, jax.tree.map(laid, (inputs, wanted)))
+    return jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:])[:n], found)
 
 
 def summarize(
-    problem: Problem, layout: Layout, result: Result, observed: Any, known: Any, n_valid: Array
+    problem: Problem,
+    layout: Layout,
+    result: Result,
+    observed: Any,
+    known: Any,
+    n_valid: Array,
+    misfit: Array | None = None,
 ) -> dict[str, Any]:
-    """Parameters, covariance, misfit and status of one object."""
-    dtype = result.vector.dtype
-    scale = scales(problem, layout).astype(dtype)
-    vector = result.vector * scale
+    """Parameters, covariance, misfit and status of one object; `misfit`: the sum of squared residuals, if known."""
+    vector = result.vector
+    dtype = vector.dtype
     free = layout.unravel(vector)
-    chi2 = jnp.sum(problem.residual({**known, **free}, observed) ** 2) / jnp.maximum(n_valid, 1)
-    covariance = _inverse(result.normal.curvature) * scale[:, None] * scale
+    if misfit is None:
+        misfit = jnp.sum(problem.residual({**known, **free}, observed) ** 2)
+    chi2 = misfit / jnp.maximum(n_valid, 1)
+    covariance = _inverse(result.normal.curvature)
     everything = {name: jnp.asarray(value, dtype) for name, value in problem.complete({**known, **free}).items()}
     error = layout.unravel(jnp.sqrt(jnp.diagonal(covariance)))
     if ties := priors.tied(problem.prior):
         chain = jax.jacfwd(lambda v: {name: problem.complete({**known, **layout.unravel(v)})[name] for name in ties})
         for name, by in chain(vector).items():
             error[name] = jnp.sqrt(jnp.einsum("...i,ij,...j->...", by, covariance, by))
-    edges = [priors.bounds(problem.prior[name]) for name in layout.names]
-    at_bound = jnp.any(
-        jnp.stack(
-            [
-                jnp.any((free[name] <= lower.astype(dtype)) | (free[name] >= upper.astype(dtype)))
-                for name, (lower, upper) in zip(layout.names, edges, strict=True)
-                if not isinstance(problem.prior[name], priors.Cyclic)
-            ]
-            or [jnp.asarray(False)]
-        )
-    )
+    at_bound = problem.coordinates.at_bound(free)
     status = jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED)
     status = jnp.where(result.converged, status, Status.NOT_CONVERGED)
     status = jnp.where(jnp.isfinite(result.normal.cost), status, Status.FAILED)
@@ -158,7 +194,7 @@ def _inverse(curvature: Array) -> Array:
 
 def labels_of(problem: Problem) -> tuple[str, ...]:
     """What stands along the axes of the covariance: one label for each inferred scalar."""
-    return Layout.of(problem).labels
+    return problem.layout.labels
 
 
 def to_solution(

@@ -58,11 +58,11 @@ def count_valid(problem: Problem, observed: Any) -> Array:
 
 @eqx.filter_jit
 def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array]:
-    """Softness, centre and factor of the target of each object."""
+    """Coordinates, centre and factor of the target of each object."""
 
     def one(item: Any) -> tuple[Any, Array, Array]:
         target = locate(problem, *item)
-        return target.softness, target.centre, target.factor
+        return target.coordinates, target.centre, target.factor
 
     return jax.lax.map(one, (observed, known, start, error), batch_size=_LOCATED_TOGETHER)
 
@@ -147,14 +147,15 @@ def _judge(problem: Problem, inputs: Any, x: Array, keys: Array) -> dict[str, An
 
 def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Convergence]:
     """The convergence of each element of each parameter, `(*parameter_shape)`; of an angle, the worst of two parts."""
+    circles = priors.circles(problem.prior)
 
     def columns(name: str) -> Array:
-        distribution, value = problem.prior[name], draws[name]
-        value = jnp.moveaxis(value.reshape(*value.shape[:2], -1), -1, 0)
-        if not isinstance(distribution, priors.Cyclic):
-            return value[None]
-        phase = 2 * jnp.pi * (value - jnp.asarray(distribution.low)) / distribution.period
-        return jnp.stack([jnp.cos(phase), jnp.sin(phase)])
+        value = draws[name].reshape(*draws[name].shape[:2], -1)
+        if name in circles:
+            low, period = (jnp.ravel(x) for x in circles[name])
+            phase = jnp.moveaxis(2 * jnp.pi * (value - low) / period, -1, 0)
+            return jnp.stack([jnp.cos(phase), jnp.sin(phase)])
+        return jnp.moveaxis(value, -1, 0)[None]
 
     parts = {name: columns(name) for name in draws}
     together = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in parts.values()])

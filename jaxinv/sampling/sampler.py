@@ -246,11 +246,8 @@ def _posterior(rows: Rows, finished: dict[str, Any], chosen: np.ndarray, no_data
 
     problem = rows.problem
     order = [name for name in problem.forward.units if name in finished["draws"]]
-    periods = {
-        name: (float(np.asarray(distribution.low)), float(distribution.period))
-        for name, distribution in priors.free(problem.prior).items()
-        if isinstance(distribution, priors.Cyclic) and not distribution.shape()
-    }
+    circles = priors.circles(problem.prior).items()
+    periods = {name: (float(low), float(period)) for name, (low, period) in circles if not low.shape}
     groups = {
         group: jax.tree.map(shaped, finished[group]) for group in ("stats", "scalars", "r_hat", "ess_bulk", "ess_tail")
     }

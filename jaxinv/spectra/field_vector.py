@@ -1,13 +1,15 @@
-"""Coordinates in which the posterior of a magnetic field is round, also where the field is weak.
+"""Coordinates in which a problem of a magnetic field is round.
 
-In a weak field Stokes V measures B_los = B cos(inclination), and Q and U measure B_t^2 (cos, sin)(2 azimuth) with
-B_t = B sin(inclination) (Landi Degl'Innocenti & Landolfi 2004, secs. 9.5, 9.6). In (B, inclination, azimuth) a
-posterior is then a thin curved sheet, in which a sampler has to turn often on a long way. Here it is nearly round: one
-coordinate grows with B_los, and two are a plane whose polar angle is twice the azimuth and whose radius grows with
-B_t^2.
+For a fit: B_los, and the transverse field B_t as a vector at twice the azimuth. No edge, no angle, and one point for
+each field (LL04 do not tell an azimuth from the opposite one).
 
-Close to B = 0 and to B_t = 0, nearer than what noise hides, the radii follow the square root instead. There the volume
-element is d B d inclination d azimuth without any singular factor, so a flat prior is flat in these coordinates too.
+For a posterior, the same where the field is strong. In a weak field Stokes V measures B_los = B cos(inclination), and Q
+and U measure B_t^2 (cos, sin)(2 azimuth) with B_t = B sin(inclination) (Landi Degl'Innocenti & Landolfi 2004, secs.
+9.5, 9.6). In (B, inclination, azimuth) a posterior is then a thin curved sheet, in which a sampler has to turn often on
+a long way. Here it is nearly round: one coordinate grows with B_los, and two are a plane whose polar angle is twice the
+azimuth and whose radius grows with B_t^2. Close to B = 0 and to B_t = 0, nearer than what noise hides, the radii follow
+the square root instead. There the volume element is d B d inclination d azimuth without any singular factor, so a flat
+prior is flat in these coordinates too.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.coordinates import Block
 
 LONGITUDINAL = 2.0
 """Field [G] along the line of sight below which the coordinate follows the square root: what noise of 1e-3 hides."""
@@ -29,14 +32,11 @@ TRANSVERSE = 40.0
 """The same across the line of sight [G], where no fit tells what noise hides. Both change the sampler's effort, never
 its result."""
 _TINY = 1e-24
+_NAMES = ("field_strength", "inclination", "azimuth")
 
 
-class FieldVector(priors.Joint):
-    """Three coordinates of field strength, inclination and azimuth.
-
-    With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T the
-    scale and q^2 = X^2 + L X, they are q cos(inclination) / L, s cos(2 azimuth) and s sin(2 azimuth), where s is
-    the solution of q sin(inclination) = T s^2 / (1 + s^6)^(1/4).
+class FieldVector(Block):
+    """(B cos(inclination), B sin(inclination) cos(2 azimuth), B sin(inclination) sin(2 azimuth)) [G].
 
     Attributes:
         maximum: upper limit of the field strength [G]; may be infinite.
@@ -48,9 +48,9 @@ class FieldVector(priors.Joint):
     def of(prior: priors.Prior) -> tuple[FieldVector, ...]:
         """One, if all three are free scalars on [0, maximum], [0, pi] and the circle [0, pi); else none."""
         free = priors.free(prior)
-        chosen = [free.get(name) for name in FieldVector().names]
+        chosen = [free.get(name) for name in _NAMES]
         strength, inclination, azimuth = chosen
-        if strength is None or inclination is None or not isinstance(azimuth, priors.Cyclic):
+        if strength is None or inclination is None or azimuth is None or "azimuth" not in priors.circles(prior):
             return ()
         if any(distribution.shape() for distribution in (strength, inclination, azimuth)):
             return ()
@@ -64,23 +64,80 @@ class FieldVector(priors.Joint):
         return (FieldVector(high),)
 
     @property
-    def name(self) -> str:
-        return "field_vector"
+    def folds(self) -> bool:
+        return True
 
     @property
     def names(self) -> tuple[str, ...]:
-        return ("field_strength", "inclination", "azimuth")
+        return _NAMES
 
-    def scale_of(self, parameters: Mapping[str, Any], error: Mapping[str, Any]) -> Array:
-        """T, the transverse field that noise hides: T^2 is the error of B_t^2, its two parts as if independent."""
-        field, inclination = (jnp.asarray(parameters[name]) for name in self.names[:2])
-        by_field = 2 * field * jnp.sin(inclination) ** 2 * error["field_strength"]
-        by_inclination = field**2 * jnp.sin(2 * inclination) * error["inclination"]
-        size = jnp.sqrt(jnp.hypot(by_field, by_inclination))
-        return jnp.where(jnp.isfinite(size), jnp.clip(size, 10.0, 500.0), TRANSVERSE).astype(field.dtype)
+    @property
+    def size(self) -> int:
+        return 3
 
-    def constrain(self, z: Array, scale: Array | None = None) -> tuple[dict[str, Array], Array]:
-        transverse = jnp.asarray(TRANSVERSE if scale is None else scale, z.dtype)
+    def vector(self, parameters: Mapping[str, Any]) -> Array:
+        field, inclination, azimuth = (jnp.asarray(parameters[name]) for name in _NAMES)
+        across = field * jnp.sin(inclination)
+        return jnp.stack([field * jnp.cos(inclination), across * jnp.cos(2 * azimuth), across * jnp.sin(2 * azimuth)])
+
+    def parameters(self, vector: Array) -> dict[str, Array]:
+        along, x, y = vector
+        square = x**2 + y**2
+        across = jnp.sqrt(square + _TINY)
+        # At the origin the angles have no value and no derivative: 0 does no harm.
+        azimuth = jnp.mod(jnp.arctan2(y, jnp.where(square > _TINY, x, 1)) / 2, jnp.pi)
+        total = square + along**2
+        inclination = jnp.arctan2(across, jnp.where(total > _TINY, along, 1))
+        return {"field_strength": jnp.sqrt(total + _TINY), "inclination": inclination, "azimuth": azimuth}
+
+    def scale(self) -> Array:
+        return jnp.full(3, 1000.0)
+
+    def project(self, vector: Array) -> Array:
+        if not math.isfinite(self.maximum):
+            return vector
+        field = jnp.sqrt(jnp.sum(vector**2) + _TINY)
+        return vector * jnp.minimum(1, self.maximum / field)
+
+    def at_bound(self, parameters: Mapping[str, Any]) -> Array:
+        return jnp.asarray(parameters["field_strength"]) >= self.maximum * (1 - 1e-6)
+
+    def opened(self, near: Mapping[str, Any] | None = None, error: Mapping[str, Any] | None = None) -> Block:
+        hidden = TRANSVERSE if near is None or error is None else hidden_field(near, error)
+        return OpenFieldVector(self.maximum, jnp.asarray(hidden))
+
+
+class OpenFieldVector(Block):
+    """Three coordinates of field strength, inclination and azimuth without an edge.
+
+    With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T the
+    hidden field and q^2 = X^2 + L X, they are q cos(inclination) / L, s cos(2 azimuth) and s sin(2 azimuth), where s is
+    the solution of q sin(inclination) = T s^2 / (1 + s^6)^(1/4).
+
+    Attributes:
+        maximum: upper limit of the field strength [G]; may be infinite.
+        hidden: the transverse field that noise hides [G].
+    """
+
+    maximum: float = eqx.field(static=True, default=math.inf)
+    hidden: Any = TRANSVERSE
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return _NAMES
+
+    @property
+    def size(self) -> int:
+        return 3
+
+    def parameters(self, vector: Array) -> dict[str, Array]:
+        return self._constrained(vector)[0]
+
+    def log_volume(self, vector: Array) -> Array:
+        return self._constrained(vector)[1]
+
+    def _constrained(self, z: Array) -> tuple[dict[str, Array], Array]:
+        transverse = jnp.asarray(self.hidden, z.dtype)
         s2 = z[1] ** 2 + z[2] ** 2
         s6 = s2**3
         along = LONGITUDINAL * z[0]
@@ -102,8 +159,8 @@ class FieldVector(priors.Joint):
             field, jacobian = self.maximum * t, jacobian + jnp.log1p(-(jnp.minimum(t, 1 - 1e-6) ** 2))
         return {"field_strength": field, "inclination": inclination, "azimuth": azimuth}, jacobian
 
-    def unconstrain(self, parameters: Mapping[str, Any], scale: Array | None = None) -> Array:
-        transverse = TRANSVERSE if scale is None else scale
+    def vector(self, parameters: Mapping[str, Any]) -> Array:
+        transverse = self.hidden
         field = jnp.maximum(jnp.asarray(parameters["field_strength"]), 0.05)
         if math.isfinite(self.maximum):
             field = self.maximum * jnp.arctanh(jnp.minimum(field / self.maximum, 1 - 1e-4))
@@ -120,3 +177,12 @@ class FieldVector(priors.Joint):
         s = jnp.exp(jax.lax.fori_loop(0, 12, newton, log_s))
         turn = 2 * jnp.asarray(parameters["azimuth"])
         return jnp.stack([radius * jnp.cos(inclination) / LONGITUDINAL, s * jnp.cos(turn), s * jnp.sin(turn)])
+
+
+def hidden_field(parameters: Mapping[str, Any], error: Mapping[str, Any]) -> Array:
+    """T, the transverse field that noise hides: T^2 is the error of B_t^2, its two parts as if independent."""
+    field, inclination = (jnp.asarray(parameters[name]) for name in _NAMES[:2])
+    by_field = 2 * field * jnp.sin(inclination) ** 2 * error["field_strength"]
+    by_inclination = field**2 * jnp.sin(2 * inclination) * error["inclination"]
+    size = jnp.sqrt(jnp.hypot(by_field, by_inclination))
+    return jnp.where(jnp.isfinite(size), jnp.clip(size, 10.0, 500.0), TRANSVERSE).astype(field.dtype)

@@ -197,6 +197,10 @@ class SpectralPSF(Stage):
             points = points - _centroid(points, weight, fwhm)
         return cls(wavelength, points, weight, fwhm, spacing=spacing, model_wavelength=model_wavelength)
 
+    @property
+    def smooths(self) -> bool:
+        return True
+
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """Spectra at the observed wavelengths, `(..., n_observed)`, from those at the model's, `(..., n_model)`."""
         _check_length("the spectral PSF", prediction, len(self.model_wavelength), "psf.model_wavelength")
@@ -258,6 +262,10 @@ class Macroturbulence(Stage):
     @property
     def parameters(self) -> dict[str, Parameter]:
         return {"macroturbulence": Parameter("km/s", lowest=0.0)}
+
+    @property
+    def smooths(self) -> bool:
+        return True
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         """Smeared spectra, `(..., n_wavelength)`; reads `macroturbulence` [km/s]."""

@@ -23,8 +23,9 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, Stage, in_units
-from jaxinv.priors import Cyclic
+from jaxinv.coordinates import Block, logarithm
+from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Rotation, Stage, in_units
+from jaxinv.priors import Cyclic, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles
 from jaxinv.spectra.field_vector import FieldVector
@@ -48,6 +49,8 @@ _PARAMETERS = {
     "wavelength_offset": Parameter("Angstrom", optional=True),
     "mu": Parameter(lowest=0.0, highest=1.0, optional=True),
 }
+_LOGARITHMS = {"doppler_width": 0.0, "line_strength": 0.0, "damping": 0.02}
+"""Parameters whose logarithm is a coordinate, and what is added to them first."""
 _ATMOSPHERE = tuple(name for name, parameter in _PARAMETERS.items() if not parameter.optional)
 
 
@@ -124,8 +127,14 @@ class MilneEddington(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """Classical estimates; one vector of several signs and angles; the field vector's components."""
-        return Knowledge(self._guess, _canonical, FieldVector.of)
+        """Classical estimates; one vector of several signs and angles; round coordinates; closed forms."""
+        return Knowledge(
+            self._guess,
+            _canonical,
+            _coordinates,
+            Rotation("azimuth", _rotate, _best_turn),
+            Affine("source_constant", "source_slope"),
+        )
 
     def __call__(self, parameters: Parameters) -> Array:
         return self._differentiable(self._arrays(parameters))
@@ -262,6 +271,20 @@ def _canonical(parameters: Parameters) -> dict[str, Array]:
         "inclination": inclination,
         "azimuth": jnp.mod(azimuth, jnp.pi),
     }
+
+
+def _coordinates(prior: Prior) -> tuple[Block, ...]:
+    """The field's components, and logarithms of what scales a profile; damping is linear where it is small."""
+    logarithms = [logarithm(prior, name, offset) for name, offset in _LOGARITHMS.items()]
+    return (*FieldVector.of(prior), *(block for found in logarithms for block in found))
+
+
+def _best_turn(prediction: Array, values: Array, weights: Array) -> Array:
+    """The change of azimuth that turns Q and U onto the data's, where they have the same weights."""
+    along = jnp.sum(weights[1:3] * values[1:3] * prediction[1:3])
+    across = jnp.sum(weights[1] * (values[2] * prediction[1] - values[1] * prediction[2]))
+    turn = jnp.arctan2(across, jnp.where((along == 0) & (across == 0), 1, along)) / 2
+    return jnp.where(jnp.all(weights[1] == weights[2]), turn, 0)
 
 
 def milne_eddington_prior(continuum: float = 1.0, wavelength: float = 6302.0, **changes: Any) -> dict[str, Any]:

@@ -51,8 +51,14 @@ class Windows(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """The first window's of what is shared, each one's of its own; coordinates, of what is shared."""
-        return self.models[0].knowledge._replace(guess=self._guess, canonical=self._canonical)
+        """The first window's of what is shared, each one's of its own.
+
+        The source function, which each window has to itself, multiplies no prediction as a whole.
+        """
+        first = self.models[0].knowledge
+        alike = all((model.knowledge.rotation is None) == (first.rotation is None) for model in self.models)
+        rotation = first.rotation if alike and first.rotation and first.rotation.name in self.shared else None
+        return first._replace(guess=self._guess, canonical=self._canonical, rotation=rotation, affine=None)
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.concatenate([model(self._of(k, parameters)) for k, model in enumerate(self.models)], axis=-1)

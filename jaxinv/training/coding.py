@@ -41,10 +41,10 @@ class ParameterCoding(eqx.Module):
         free = priors.free(prior)
         names = tuple(name for name in order if name in free)
         kinds, lower, upper = [], [], []
+        circles = priors.circles(prior)
         for name in names:
             distribution = free[name]
             low, high = (np.asarray(x, np.float64) for x in priors.bounds(distribution))
-            cyclic = isinstance(distribution, priors.Cyclic)
             bounded = bool(np.all(np.isfinite(high - low)))
             wide = bounded and bool(np.all((low > 0) & (high > 20 * low)))
             if not bounded:
@@ -56,7 +56,7 @@ class ParameterCoding(eqx.Module):
                         "trained over all of it"
                     )
                 low, high = np.maximum(low, mean - spread), np.minimum(high, mean + spread)
-            kinds.append("cyclic" if cyclic else "logarithmic" if wide else "bounded" if bounded else "free")
+            kinds.append("cyclic" if name in circles else "logarithmic" if wide else "bounded" if bounded else "free")
             lower.append(low)
             upper.append(high)
         return ParameterCoding(names, tuple(kinds), tuple(lower), tuple(upper))

@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.coordinates import Layout
 from jaxinv.networks import Network
-from jaxinv.optimize.levenberg_marquardt import Layout, Normal, damped_step, quadratic_model
+from jaxinv.optimize.levenberg_marquardt import damped_step
+from jaxinv.optimize.normal import Normal, quadratic_model
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import DataCoding
@@ -116,7 +118,7 @@ def run(learned: Learned, problem: Problem, start: Array, observed: Any, known: 
         exact: differentiate the forward model's derivatives exactly, at the cost of its second derivatives.
     """
     settings = learned.settings
-    layout = Layout.of(problem)
+    layout = problem.layout
     scale = jnp.asarray(learned.scale, start.dtype)
     lower, upper = (_edges(problem, layout, side).astype(start.dtype) / scale for side in (0, 1))
     cyclic = jnp.isfinite(period(problem, layout))
@@ -247,18 +249,8 @@ def _edges(problem: Problem, layout: Layout, side: int) -> Array:
     return jnp.concatenate([jnp.ravel(priors.bounds(problem.prior[name])[side]) for name in layout.names])
 
 
-def rescaled(trace: Trace, ratio: Array) -> tuple[Array, Normal]:
-    """The best point and the quadratic model there, for parameters that are `ratio` times as many units."""
-    normal = trace.normal
-    curvature = normal.curvature / (ratio[:, None] * ratio)
-    return trace.vector * ratio, Normal(normal.cost, normal.gradient / ratio, curvature)
-
-
 def period(problem: Problem, layout: Layout) -> Array:
     """The period of each inferred scalar, `(n_free,)`; infinite where it is not cyclic."""
-    out = []
-    for name, size in zip(layout.names, layout.sizes, strict=True):
-        distribution = problem.prior[name]
-        turn = distribution.period if isinstance(distribution, priors.Cyclic) else jnp.inf
-        out.append(jnp.full(size, turn))
-    return jnp.concatenate(out)
+    circles = priors.circles(problem.prior)
+    sizes = zip(layout.names, layout.sizes, strict=True)
+    return jnp.concatenate([jnp.ravel(circles[n][1]) if n in circles else jnp.full(k, jnp.inf) for n, k in sizes])

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxinv.optimize.levenberg_marquardt import Layout, scales
+from jaxinv.coordinates import Layout
+from jaxinv.optimize.normal import scales
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import Conditions, DataCoding, Example, simulated
@@ -52,7 +53,7 @@ def unroll(
     method, training, conditions = method or LearnedLM(), training or Training(), conditions or Conditions()
     conditions.check(problem)
     problem = problem.given(conditions.known)
-    layout = Layout.of(problem)
+    layout = problem.layout
     data_key, network_key, train_key = jax.random.split(key, 3)
     inputs = ParameterCoding.of(problem.prior, layout.names)
     scale = np.asarray(scales(problem, layout), np.float32)

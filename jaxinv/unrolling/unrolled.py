@@ -17,14 +17,15 @@ from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Layout, Result, damped_step, lapack_of, scales
+from jaxinv.optimize.levenberg_marquardt import Result, damped_step, lapack_of
+from jaxinv.optimize.normal import in_units
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import NOISES, DataCoding
 from jaxinv.training.loop import Curve
-from jaxinv.unrolling.loop import Learned, rescaled, run
+from jaxinv.unrolling.loop import Learned, run
 from jaxinv.unrolling.settings import LearnedLM
 
 _BATCH = 128
@@ -102,7 +103,7 @@ class Unrolled(eqx.Module):
 
 def _loop(static: Any, inputs: Any) -> dict[str, Any]:
     learned, problem = static
-    layout = Layout.of(problem)
+    layout = problem.layout
 
     def one(item: Any) -> dict[str, Any]:
         observed, known, first = item
@@ -115,8 +116,7 @@ def _loop(static: Any, inputs: Any) -> dict[str, Any]:
         gain = damped_step(trace.normal, jnp.asarray(1e-3, start.dtype), jnp.zeros(len(start), bool))[1]
         converged = near_enough(gain, trace.normal.cost)
         count = jnp.asarray(len(trace.costs), jnp.int32)
-        ratio = learned.scale.astype(start.dtype) / scales(problem, layout).astype(start.dtype)
-        result = Result(*rescaled(trace, ratio), converged, count, jnp.ones_like(count))
+        result = Result(*in_units(trace, learned.scale), converged, count, jnp.ones_like(count))
         return summarize(problem, layout, result, observed, known, n_valid)
 
     return jax.lax.map(one, inputs, batch_size=_BATCH)

@@ -72,16 +72,16 @@ def test_a_fit_of_two_windows_finds_the_truth() -> None:
 
 def test_what_the_physics_knows_passes_through_windows_stages_and_ties() -> None:
     prior = milne_eddington_prior()
-    vector = (FieldVector(5000.0),)
+    vector = FieldVector(5000.0)
     grid = GRIDS[0]
     behind = Windows([MilneEddington(NAMES[0], grid), MilneEddington(NAMES[0], grid)]) >> Continuum(np.r_[grid, grid])
     own = {name: prior[name].expand((2,)) for name in OWN}
     problem = Problem(behind, Gaussian(1e-3), {**prior, **own, "continuum": 1.0})
-    assert problem.joints == vector
+    assert problem.coordinates.blocks[0] == vector
 
     tie = Tied("doppler_width", lambda width: width / 0.1)
     tied = Problem(MilneEddington(NAMES[0], grid), Gaussian(1e-3), {**prior, "damping": tie})
-    assert tied.joints == vector
+    assert tied.coordinates.blocks[0] == vector
     beyond = {"field_strength": -1200.0, "inclination": 0.5, "azimuth": 4.0}
     beyond = {name: jnp.asarray(x) for name, x in beyond.items()}
     rest = {name: jnp.asarray(x[0]) for name, x in OWN.items() if name != "damping"} | {"velocity": jnp.asarray(0.5)}

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxinv as ji
-from jaxinv.optimize.levenberg_marquardt import Layout, scales
+from jaxinv.optimize.normal import scales
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import Conditions, DataCoding, simulated
 from jaxinv.training.folder import FolderError
@@ -80,7 +80,7 @@ def test_every_variant_learns(more: dict) -> None:
 
 
 def untrained(variant: str, **more) -> Learned:
-    layout = Layout.of(PROBLEM)
+    layout = PROBLEM.layout
     method = ji.LearnedLM(variant=variant, steps=2, width=4, encoded=4, **more)
     coding = DataCoding.of(PROBLEM, Conditions(), jax.random.key(0), n=64)
     scale = np.asarray(scales(PROBLEM, layout))
@@ -92,7 +92,7 @@ def test_without_a_network_it_is_levenberg_marquardt(float64: None) -> None:
     _, data = PROBLEM.simulate(jax.random.key(4), ())
     guess = jnp.array([1.2, 1.0, 0.1])
     trace = run(learned, PROBLEM, guess, data, {})
-    names = Layout.of(PROBLEM).names
+    names = PROBLEM.layout.names
     start = {name: guess[k] for k, name in enumerate(names)}
     classical = ji.fit(
         PROBLEM, data, initial=start, settings=ji.LevenbergMarquardt(max_iterations=3, n_starts=1, tolerance=0.0)
@@ -108,7 +108,7 @@ def test_every_loss_has_a_gradient(loss: str, backpropagation: str, float64: Non
     learned = untrained("recurrent", loss=loss, backpropagation=backpropagation)
     learned = jax.tree.map(lambda x: jnp.asarray(x, float) if eqx.is_inexact_array(x) else x, learned)
     example = simulated(PROBLEM, Conditions(noise=(0.5, 2.0)), jax.random.key(5))
-    layout = Layout.of(PROBLEM)
+    layout = PROBLEM.layout
 
     def total(networks):
         net = eqx.tree_at(lambda n: (n.encoder, n.step), learned, networks)

@@ -1,0 +1,137 @@
+"""The quadratic model of one object's objective: sum of squared whitened residuals, and what the prior adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv import priors
+from jaxinv.coordinates import Layout
+from jaxinv.problem import Problem
+from jaxinv.small_matrices import positive_part
+
+
+class Normal(NamedTuple):
+    """A quadratic model of the objective at a point: cost, half its gradient, half its curvature."""
+
+    cost: Array
+    gradient: Array
+    curvature: Array
+
+
+def scales(problem: Problem, layout: Layout) -> Array:
+    """A typical size of each inferred scalar, `(n_free,)`: the prior's standard deviation where it is finite."""
+    out = []
+    for name in layout.names:
+        distribution = problem.prior[name]
+        deviation = jnp.sqrt(jnp.broadcast_to(jnp.asarray(distribution.variance, float), distribution.shape()))
+        out.append(jnp.ravel(jnp.where(jnp.isfinite(deviation) & (deviation > 0), deviation, 1.0)))
+    return jnp.concatenate(out)
+
+
+def quadratic_model(problem: Problem, layout: Layout, scale: Array, vector: Array, data: Any, known: Any) -> Normal:
+    """The objective of one problem at `vector` and its first two derivatives.
+
+    Cost |r|^2 - 2 log(prior / prior at its centre), half its gradient, and half its Gauss-Newton Hessian.
+    """
+    prediction, jacobian = problem.linearize({**known, **layout.unravel(vector * scale)})
+    return normal_of(problem, layout, scale, vector, prediction, jacobian, data)
+
+
+def normal_of(
+    problem: Problem,
+    layout: Layout,
+    scale: Any,
+    vector: Array,
+    prediction: Array,
+    jacobian: dict[str, Array],
+    data: Any,
+) -> Normal:
+    """The quadratic model from a prediction and its derivatives; `vector` is in units of `scale` (`None`: 1)."""
+    # Rows keep the prediction's shape: flattened before they are stacked, each would be computed element by element.
+    rows = jnp.concatenate(
+        [
+            jacobian[name][None] if shape == () else _leading(jacobian[name], prediction.ndim)
+            for name, shape in zip(layout.names, layout.shapes, strict=True)
+        ]
+    )
+
+    def whiten(prediction: Array) -> Array:
+        return problem.noise.residual(prediction, data)
+
+    residual = whiten(prediction)
+    rows = jax.vmap(lambda row: jax.jvp(whiten, (prediction,), (row,))[1])(rows)
+    if scale is not None:
+        rows = rows * jnp.reshape(scale, (-1,) + (1,) * prediction.ndim)
+    axes = list(range(-prediction.ndim, 0))
+
+    def product(a: Array, b: Array) -> Array:
+        return jnp.tensordot(a, b, (axes, axes), precision="highest")  # an accelerator would round to fewer digits
+
+    normal = Normal(jnp.sum(residual**2), product(rows, residual), product(rows, rows))
+    return _add_prior(problem, layout, jnp.ones(len(vector), vector.dtype) if scale is None else scale, vector, normal)
+
+
+def in_units(at: Any, scale: Any) -> tuple[Array, Normal]:
+    """A point and the quadratic model there (`vector` and `normal` of `at`), taken from scaled parameters to theirs."""
+    scale = jnp.asarray(scale, at.vector.dtype)
+    normal = at.normal
+    curvature = normal.curvature / (scale[:, None] * scale)
+    return at.vector * scale, Normal(normal.cost, normal.gradient / scale, curvature)
+
+
+def _leading(column: Array, ndim: int) -> Array:
+    """`(*prediction_shape, *parameter_shape)` as `(parameter_size, *prediction_shape)`."""
+    return jnp.moveaxis(column.reshape(*column.shape[:ndim], -1), -1, 0)
+
+
+def _add_prior(problem: Problem, layout: Layout, scale: Array, vector: Array, normal: Normal) -> Normal:
+    if all(priors.is_flat(problem.prior[name]) for name in layout.names):
+        return normal
+    values, slopes, curvatures = [], [], []
+    ends = np.cumsum(layout.sizes)
+    for name, shape, end, n in zip(layout.names, layout.shapes, ends, layout.sizes):
+        distribution, here = problem.prior[name], slice(end - n, end)
+        if priors.is_flat(distribution):
+            slopes.append(jnp.zeros(n, vector.dtype))
+            curvatures.append(jnp.zeros((n, n), vector.dtype))
+            continue
+
+        def cost(part: Array, distribution: Any = distribution, shape: Any = shape, here: Any = here) -> Array:
+            value = jnp.reshape(part * scale[here], shape)
+            # Not priors.log_density: on the edge of the support, where a bound holds a parameter, it may be -inf.
+            return -jnp.sum(distribution.log_prob(value) - distribution.log_prob(priors.centre(distribution)))
+
+        value, slope = jax.value_and_grad(cost)(vector[here])
+        values.append(value)
+        slopes.append(slope)
+        curvatures.append(_convex_curvature(cost, vector[here], separable=not distribution.event_shape))
+    return Normal(
+        normal.cost + 2 * sum(values),
+        normal.gradient + jnp.concatenate(slopes),
+        normal.curvature + jax.scipy.linalg.block_diag(*curvatures),
+    )
+
+
+def _convex_curvature(cost: Callable[[Array], Array], at: Array, *, separable: bool) -> Array:
+    """The Hessian of a prior's negative log density, `(n, n)`, without what would make a step go uphill."""
+    if separable:  # a sum over elements
+        return jnp.diag(jnp.maximum(jax.jvp(jax.grad(cost), (at,), (jnp.ones_like(at),))[1], 0))
+    return positive_part(jax.hessian(cost)(at))
+
+
+def prior_cost(problem: Problem, layout: Layout, vector: Array) -> Array:
+    """What the prior adds to the cost at parameters `(n_free,)`: -2 log(prior / prior at its centre)."""
+    total = jnp.zeros((), vector.dtype)
+    for name, value in layout.unravel(vector).items():
+        distribution = problem.prior[name]
+        if not priors.is_flat(distribution):
+            centre = distribution.log_prob(priors.centre(distribution))
+            total = total - 2 * jnp.sum(distribution.log_prob(value) - centre)
+    return total
