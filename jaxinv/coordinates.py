@@ -312,13 +312,8 @@ class Circle(Block):
 def logarithm(prior: priors.Prior, name: str, offset: float = 0.0) -> tuple[Interval, ...]:
     """The coordinate log(parameter + offset), if the parameter is inferred and never below -offset; else none."""
     distribution = priors.free(prior).get(name)
-    if distribution is None:
-        return ()
-    try:
-        least = float(jnp.min(priors.bounds(distribution)[0]))
-    except jax.errors.ConcretizationTypeError:
-        return ()  # bounds that are traced cannot be looked at
-    return (Interval(name, offset),) if least >= -offset else ()
+    found = None if distribution is None else priors.limits(distribution)
+    return (Interval(name, offset),) if found is not None and found[0] >= -offset else ()
 
 
 class Coordinates(eqx.Module):

@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import constraints
@@ -132,6 +133,19 @@ def bounds(distribution: dist.Distribution) -> tuple[Array, Array]:
             f"{type(support).__name__}: use a distribution on a real interval"
         )
     return jnp.broadcast_to(jnp.asarray(lower, float), shape), jnp.broadcast_to(jnp.asarray(upper, float), shape)
+
+
+def limits(distribution: dist.Distribution) -> tuple[float, float] | None:
+    """The lowest and the highest value of any element as plain numbers; `None` where they are traced."""
+    support: Any = _support(distribution)
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    try:
+        lower = np.min(getattr(support, "lower_bound", -np.inf))
+        upper = np.max(getattr(support, "upper_bound", np.inf))
+    except jax.errors.TracerArrayConversionError:
+        return None
+    return float(lower), float(upper)
 
 
 def centre(distribution: dist.Distribution) -> Array:

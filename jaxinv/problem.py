@@ -68,6 +68,8 @@ class Problem(eqx.Module):
                 f"the forward model has no parameter {', '.join(map(repr, sorted(unknown)))} to fix "
                 f"(it reads {', '.join(self.forward.units)})"
             )
+        if not names & set(self.prior):
+            return self
         return Problem(self.forward, self.noise, {name: v for name, v in self.prior.items() if name not in names})
 
     def complete(self, parameters: Parameters) -> dict[str, Any]:

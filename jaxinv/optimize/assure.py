@@ -96,9 +96,7 @@ def assure(
         relative_tolerance=_RELATIVE_GAIN,
     )  # fmt: skip
     # A misfit that passes is good enough for a fit anew, too: no further start is taken.
-    n = int(np.prod(rows.problem.prediction_shape(rows.known)))
-    enough = max(float(settings.good_enough), (min(chi2, 1e6) - 1) * np.sqrt(n / 2))
-    full = dataclasses.replace(settings, good_enough=enough)
+    full = dataclasses.replace(settings, enough=max(float(settings.enough), min(chi2, 1e30)))
     for step in (Route.REFINED, Route.REFITTED):
         fails = ~_converged(solution)
         if step == Route.REFITTED:

@@ -63,21 +63,12 @@ def fit(
 
 
 def fit_rows(
-    rows: batch.Rows,
-    first: Mapping[str, np.ndarray],
-    settings: LevenbergMarquardt,
-    seed: int,
-    indices: np.ndarray,
-    wanted: np.ndarray | None = None,
+    rows: batch.Rows, first: Mapping[str, np.ndarray], settings: LevenbergMarquardt, seed: int, indices: np.ndarray
 ) -> Solution:
-    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for.
-
-    Nothing is done for objects that are not `wanted`, `(n,)`: they fill a batch up to a size that is compiled already.
-    """
+    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for."""
     # Numbers as arrays, so that another tolerance is not another program.
     settings = jax.tree.map(np.float32, settings)
-    wanted = np.ones(rows.n, bool) if wanted is None else wanted
-    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32), wanted)
+    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
     common = (settings, rows.problem, jax.random.key(seed))
     arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem))
     return to_solution(rows.problem, rows.known, arrays, rows.shape)
@@ -85,14 +76,16 @@ def fit_rows(
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
     settings, problem, key = common
-    observed, known, first, indices, wanted = inputs
+    observed, known, first, indices = inputs
     layout, coordinates = problem.layout, problem.coordinates
     dtype = jax.tree.leaves(observed)[0].dtype
 
-    def begin(item: Any) -> tuple[Array, Array]:
-        observed, known, first, index = item
+    def count(observed: Any) -> Array:
         values = observed.values if isinstance(observed, Observation) else observed
-        n_valid = jnp.sum(problem.noise.valid(values, observed))
+        return jnp.sum(problem.noise.valid(values, observed))
+
+    def begin(item: Any) -> Array:
+        observed, known, first, index = item
         guesses = problem.guess(observed, known)
         n_guesses = len(next(iter(guesses.values())))
         guesses = {name: guesses[name].astype(dtype) for name in guesses}
@@ -100,12 +93,14 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
             guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
         draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(settings.n_starts - n_guesses, 0),))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
-        return jax.vmap(coordinates.vector)(points)[: settings.n_starts], n_valid
+        return jax.vmap(coordinates.vector)(points)[: settings.n_starts]
 
-    starts, n_valid = _each(begin, (observed, known, first, indices), wanted)
+    n_valid = jax.vmap(count)(observed)
+    # Nothing is done for objects without data, which fill a batch up to a size that is compiled already.
+    starts = _each(begin, (observed, known, first, indices), n_valid > 0)
     noise = 1 + settings.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
     expected = (n_valid * jnp.maximum(noise, settings.enough)).astype(dtype)
-    result, last = solve(settings, problem, starts, observed, known, expected, wanted)
+    result, last = solve(settings, problem, starts, observed, known, expected, n_valid > 0)
 
     def finish(item: Any) -> dict[str, Any]:
         result, last, observed, known, n_valid = item
@@ -116,7 +111,7 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         result = result._replace(vector=jnp.where(lower, last, result.vector))
         return summarize(problem, layout, result, observed, known, n_valid, misfit)
 
-    return _each(finish, (result, last, observed, known, n_valid), wanted)
+    return _each(finish, (result, last, observed, known, n_valid), jnp.ones_like(n_valid, bool))
 
 
 def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:

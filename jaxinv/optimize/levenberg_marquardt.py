@@ -22,12 +22,16 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxinv.optimize import closed_form
 from jaxinv.optimize.normal import Normal, normal_of
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import cholesky, cholesky_solve, lapack_work
+
+_FAR_ABOVE = 1.5
+_FEW_SAMPLES = 256
 
 
 class LevenbergMarquardt(eqx.Module):
@@ -45,10 +49,12 @@ class LevenbergMarquardt(eqx.Module):
         n_starts: starting points at most: the forward model's estimates, then draws from the prior.
         good_enough: no further start is taken once the misfit per sample is below 1 + `good_enough` standard deviations
             of a misfit that is due to noise alone, sqrt(2 / n_samples).
-        enough: nor once the misfit per sample is below this, which other objects of the kind reach (`reached_by`), for
-            data that the model cannot describe to within the noise.
+        enough: nor once the misfit per sample is below this: what other objects of the kind reach, for data that the
+            model cannot describe to within the noise.
         agreement: nor once two starts ended with misfits that differ by less than this fraction.
-        lanes: problems worked on at the same time on one device; 0: 64 on a CPU, 16384 on an accelerator.
+        patience: evaluations after which a further start is given up, if its misfit is still half above the best.
+        lanes: problems worked on at the same time on one device; 0: on a CPU what its cache holds (64, or 32 of more
+            than 256 samples), 16384 on an accelerator.
     """
 
     max_iterations: int = eqx.field(static=True, default=150)
@@ -61,6 +67,7 @@ class LevenbergMarquardt(eqx.Module):
     good_enough: float = 3.0
     enough: float = 0.0
     agreement: float = 1e-3
+    patience: float = 15.0
     lanes: int = eqx.field(static=True, default=0)
 
 
@@ -185,10 +192,11 @@ def solve(
         age = lanes.age + 1
         negligible = (gain < settings.tolerance + settings.relative_tolerance * normal.cost) & (damping < 0.1)
         converged = ~fresh & (negligible | (damping > 1e6))
-        ended = converged | (age >= settings.max_iterations) | (fresh & ~accepted)
-        usable = accepted | ~fresh
         best = lanes.best._replace(evaluations=lanes.best.evaluations + 1)
         found = best.normal.cost  # infinite before the first start has ended
+        hopeless = (age >= settings.patience) & (normal.cost > _FAR_ABOVE * found)
+        ended = converged | hopeless | (age >= settings.max_iterations) | (fresh & ~accepted)
+        usable = accepted | ~fresh
         again = ended & (jnp.abs(normal.cost - found) < settings.agreement * jnp.minimum(normal.cost, found))
         better = ended & usable & ((normal.cost < best.normal.cost) | (best.starts == 0))
         last = _where(negligible, proposal, vector)
@@ -213,7 +221,9 @@ def solve(
         )
         return lanes, results, jnp.minimum(queue + jnp.sum(finished, dtype=queue.dtype), n_wanted)
 
-    n_lanes = min(settings.lanes or (64 if jax.default_backend() == "cpu" else 16384), n)
+    samples = int(np.prod(jax.tree.leaves(data)[0].shape[1:]))
+    cache = 64 if samples <= _FEW_SAMPLES else 32
+    n_lanes = min(settings.lanes or (cache if jax.default_backend() == "cpu" else 16384), n)
     dtype = starts.dtype
 
     def empty(count: int) -> _Best:

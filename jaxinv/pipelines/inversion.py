@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,10 @@ from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
+_SAMPLE = 128
+"""Pixels of a map from which it is seen what misfits fits reach there ..."""
+_RUN = 16
+"""... in runs of so many neighbours, which are read together."""
 _PER_CPU, _PER_ACCELERATOR = 4096, 65536
 """Pixels fitted and saved together, for each device of its kind."""
 
@@ -71,6 +75,11 @@ class Preparation(NamedTuple):
         brightest = np.max(np.nan_to_num(values[:, 0], nan=-np.inf), axis=-1, initial=-np.inf)
         values[~(brightest > 0)] = np.nan  # a dead pixel
         return values
+
+    def some_spectra(self, pixels: np.ndarray) -> np.ndarray:
+        """Any pixels in increasing order, `(n, 4, n_used)`; runs of neighbours are read together."""
+        runs = np.split(pixels, np.flatnonzero(np.diff(pixels) != 1) + 1)
+        return np.concatenate([self.spectra(int(run[0]), int(run[-1]) + 1) for run in runs])
 
 
 def prepare(
@@ -142,18 +151,26 @@ def invert(
 
         network = network or load_network(config.method)
         quick = QuickInversion(network, ready, config, wavelength_offset, settings, psf)
+    todo = remaining(pieces, n_pixels, size)
+
+    def fit_some(pixels: np.ndarray, settings: LevenbergMarquardt = settings) -> Solution:
+        fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[pixels]}
+        return fit_pixels(ready, pixels, size, fixed, settings, config.seed)
+
+    if quick is None and todo and config.starts > 1:
+        chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(settings)))
+        settings = dataclasses.replace(settings, enough=enough(chi2))
     done = n_done(pieces, n_pixels)
     with tqdm(
         total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
     ) as bar:
-        for start, stop in remaining(pieces, n_pixels, size):
+        for start, stop in todo:
             if quick is not None:
                 found = quick(start, stop, size)
                 whole = {**_arrays(found.solution), "route": found.route}
                 pieces[start, stop] = {name: array[: stop - start] for name, array in whole.items()}
             else:
-                fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-                pieces[start, stop] = _arrays(fit_piece(ready, start, stop, size, fixed, settings, config.seed))
+                pieces[start, stop] = _arrays(fit_some(np.arange(start, stop), settings))
             bar.update(stop - start)
     arrays = join(pieces, n_pixels, {"status": Status.NOT_COMPUTED})
     known = () if wavelength_offset is None else ("wavelength_offset",)
@@ -173,6 +190,18 @@ def invert(
     )
 
 
+def enough(chi2: np.ndarray) -> float:
+    """The chi2 below which a pixel needs no further start: 3 robust standard deviations of log chi2 above the median.
+
+    Where the model reaches the noise, that is 3 standard deviations of a misfit due to noise; where it does not, a
+    pixel is judged by what the map's others reach.
+    """
+    if not chi2.size:
+        return 0.0
+    centre, spread = _spread(chi2)
+    return float(np.exp(centre + 3 * spread))
+
+
 def misfit_limit(solution: Solution) -> float:
     """The chi2 above which a pixel is far above its map: 5 robust standard deviations of log chi2 above the median.
 
@@ -181,9 +210,7 @@ def misfit_limit(solution: Solution) -> float:
     good = solution.chi2[(solution.status <= Status.AT_BOUND) & np.isfinite(solution.chi2) & (solution.chi2 > 0)]
     if not good.size:
         return float("inf")
-    logarithm = np.log(good)
-    centre = np.median(logarithm)
-    spread = 1.4826 * np.median(np.abs(logarithm - centre))
+    centre, spread = _spread(good)
     return float(np.exp(centre) * np.clip(np.exp(5 * spread), 3, 10))
 
 
@@ -387,17 +414,48 @@ def _chunk_size() -> int:
     return (_PER_CPU if jax.default_backend() == "cpu" else _PER_ACCELERATOR) * len(jax.devices())
 
 
-def fit_piece(
-    ready: Preparation, start: int, stop: int, size: int, fixed: Mapping[str, np.ndarray], settings: Any, seed: int
+def fit_pixels(
+    ready: Preparation,
+    pixels: np.ndarray,
+    size: int,
+    fixed: Mapping[str, np.ndarray],
+    settings: LevenbergMarquardt,
+    seed: int,
 ) -> Solution:
-    """Fit some pixels; a short piece is padded, so that every piece runs the same compiled program."""
-    spectra = ready.spectra(start, stop)
-    n = stop - start
+    """Fit some neighbouring pixels, or a sample of all; filled up to `size`, so that all run one compiled program."""
+    n, spectra = len(pixels), ready.some_spectra(pixels)
     padding = ((0, size - n),)
     spectra = np.pad(spectra, (*padding, (0, 0), (0, 0)), constant_values=np.nan)
     fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
-    solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=start)
+    solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=int(pixels[0]))
     return solution.each(lambda array: array[:n])
+
+
+def one_start(settings: LevenbergMarquardt) -> LevenbergMarquardt:
+    """The settings with which a fit that converges from its first start is content; the same compiled program."""
+    return dataclasses.replace(settings, enough=np.inf)
+
+
+def reached(n_pixels: int, size: int, fit_some: Callable[[np.ndarray], Solution]) -> np.ndarray:
+    """The chi2 that converged fits from one start reach on a sample of a map, which is the same for any piece size.
+
+    Args:
+        n_pixels: of the map.
+        size: pixels at a time, at most.
+        fit_some: fits the pixels with these indices.
+    """
+    runs = np.linspace(0, max(n_pixels - _RUN, 0), _SAMPLE // _RUN).astype(int)[:, None] + np.arange(_RUN)
+    chosen = np.unique(np.minimum(runs, n_pixels - 1))
+    found = [fit_some(chosen[k : k + size]) for k in range(0, len(chosen), size)]
+    chi2, status = (np.concatenate([getattr(part, name) for part in found]) for name in ("chi2", "status"))
+    return chi2[(status <= Status.AT_BOUND) & np.isfinite(chi2) & (chi2 > 0)]
+
+
+def _spread(chi2: np.ndarray) -> tuple[float, float]:
+    """Median and robust standard deviation of log chi2."""
+    logarithm = np.log(chi2)
+    centre = np.median(logarithm)
+    return float(centre), float(1.4826 * np.median(np.abs(logarithm - centre)))
 
 
 def _arrays(solution: Solution) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt
 from jaxinv.pieces import Pieces, join, n_done, remaining
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.inversion import Preparation, fit_piece, matching, prepare, provenance
+from jaxinv.pipelines.inversion import Preparation, fit_pixels, matching, prepare, provenance
 from jaxinv.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
@@ -139,7 +139,7 @@ def _sample_piece(
     advance: Advance,
 ) -> Posterior:
     settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    modes = fit_piece(ready, start, stop, size, fixed, settings, config.seed)
+    modes = fit_pixels(ready, np.arange(start, stop), size, fixed, settings, config.seed)
     return draw(
         ready.problem,
         ready.spectra(start, stop),

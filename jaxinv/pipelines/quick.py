@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Mapping
@@ -13,16 +12,15 @@ import numpy as np
 from jaxinv.amortization import PointEstimator
 from jaxinv.optimize import Assured, LevenbergMarquardt, assure, fit
 from jaxinv.pipelines.config import InvertConfig
-from jaxinv.pipelines.inversion import Preparation, stated
+from jaxinv.pipelines.inversion import Preparation, one_start, reached, stated
 from jaxinv.pipelines.training import shipped
 from jaxinv.problem import Problem
+from jaxinv.solution import Solution
 from jaxinv.training.folder import FolderError, check_forward, read_card
 from jaxinv.unrolling import Unrolled
 
-_SAMPLE = 128
-"""Pixels of an observation from which it is seen what misfits a converged fit reaches there."""
 _REACHED = 95.0
-"""The percentile of their misfits that a quick answer has to reach too."""
+"""The percentile of the misfits that converged fits reach on a sample, which a quick answer has to reach too."""
 _ALIKE = 5e-4
 """How far wavelengths may lie from those that a network was trained for, after a common shift [angstrom]."""
 
@@ -120,12 +118,14 @@ class QuickInversion:
 
     def _reached(self, ready: Preparation) -> float:
         """What converged fits reach on this observation, which the model may describe less well than simulated ones."""
-        n = ready.cube.n_pixels
-        chosen = np.unique(np.linspace(0, n - 1, min(_SAMPLE, n)).astype(int))
-        spectra = np.concatenate([ready.spectra(k, k + 1) for k in chosen])
-        settings = dataclasses.replace(self._settings, n_starts=1)
-        found = fit(self._problem, spectra, fixed=self._fixed(chosen), settings=settings, seed=self._seed)
-        good = found.chi2[np.isfinite(found.chi2) & (found.status <= 1)]
+
+        def fit_some(pixels: np.ndarray) -> Solution:
+            return fit(
+                self._problem, ready.some_spectra(pixels), fixed=self._fixed(pixels), settings=settings, seed=self._seed
+            )
+
+        n, settings = ready.cube.n_pixels, one_start(self._settings)
+        good = reached(n, n, fit_some)
         return float(np.percentile(good, _REACHED)) if good.size else np.inf
 
     def _fixed(self, pixels: Any) -> dict[str, np.ndarray]:

@@ -49,17 +49,13 @@ class FieldVector(Block):
         """One, if all three are free scalars on [0, maximum], [0, pi] and the circle [0, pi); else none."""
         free = priors.free(prior)
         chosen = [free.get(name) for name in _NAMES]
-        strength, inclination, azimuth = chosen
-        if strength is None or inclination is None or azimuth is None or "azimuth" not in priors.circles(prior):
+        if any(entry is None or entry.shape() for entry in chosen) or "azimuth" not in priors.circles(prior):
             return ()
-        if any(distribution.shape() for distribution in (strength, inclination, azimuth)):
-            return ()
-        try:
-            low, high = (float(x) for x in priors.bounds(strength))
-            angles = [float(x) for x in (*priors.bounds(inclination), *priors.bounds(azimuth))]
-        except jax.errors.ConcretizationTypeError:
+        ends = [priors.limits(entry) for entry in chosen if entry is not None]
+        if None in ends:
             return ()  # bounds that are traced cannot be looked at
-        if low != 0 or any(abs(found - x) > 1e-6 for found, x in zip(angles, (0, math.pi, 0, math.pi), strict=True)):
+        (low, high), *angles = (end for end in ends if end is not None)
+        if low != 0 or any(abs(x - y) > 1e-6 for end in angles for x, y in zip(end, (0, math.pi), strict=True)):
             return ()
         return (FieldVector(high),)
 

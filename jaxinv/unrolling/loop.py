@@ -26,7 +26,7 @@ from jaxinv.training.data import DataCoding
 from jaxinv.unrolling.settings import LearnedLM
 
 _DAMPING, _INCREASE, _DECREASE = 0.1, 5.0, 8.0
-"""Of the classical schedule; as in `LevenbergMarquardt`."""
+"""Of the classical schedule, in the parameters themselves."""
 
 
 class Learned(eqx.Module):

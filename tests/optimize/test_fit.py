@@ -261,6 +261,42 @@ def test_missing_and_dead_data_are_flagged_and_touch_nobody() -> None:
     np.testing.assert_allclose(found.parameters["slope"][6], half.parameters["slope"], rtol=1e-5)
 
 
+def test_nothing_is_done_for_objects_without_data() -> None:
+    problem = Problem(Decay(), Gaussian(0.05), DECAY)
+    data = np.full((600, len(X)), np.nan, np.float32)
+    data[:3] = np.stack([decay_data(seed) for seed in range(3)])
+    found = fit(problem, data)
+    assert np.all(found.iterations[3:] == 0)
+    assert np.all(found.status[3:] == Status.NO_DATA)
+    few = fit(problem, data[:3])
+    for name in DECAY:
+        np.testing.assert_allclose(found.parameters[name][:3], few.parameters[name], rtol=1e-4)
+
+
+def test_what_others_reach_is_enough() -> None:
+    problem = Problem(Line(), Gaussian(0.1), LINE)
+    bent = line_data(6) + 0.5 * np.sin(9 * X)  # which no line describes
+    many = fit(problem, bent)
+    assert np.all(many.starts >= 2)
+    few = fit(problem, bent, settings=LevenbergMarquardt(enough=float(many.chi2.max())))
+    assert np.all(few.starts == 1)
+    np.testing.assert_allclose(few.chi2, many.chi2, rtol=1e-5)
+
+
+def test_the_last_step_is_taken_unseen_and_only_if_it_leads_down() -> None:
+    data = np.stack([decay_data(seed) for seed in range(40)])
+    problem = Problem(Decay(), Gaussian(0.05), DECAY)
+    exact = fit(problem, data, settings=EXACT)
+    found = fit(problem, data)
+    coarse = fit(problem, data, settings=LevenbergMarquardt(tolerance=20.0))
+    assert found.iterations.mean() < exact.iterations.mean()
+    np.testing.assert_array_less(found.chi2, exact.chi2 + 0.01 / len(X))
+    for some in (found, coarse):
+        again = [problem.residual({n: v[k] for n, v in some.parameters.items()}, data[k]) for k in range(40)]
+        np.testing.assert_allclose(some.chi2, [np.mean(np.square(r)) for r in again], rtol=1e-4)
+    assert np.all(coarse.chi2 >= exact.chi2 * (1 - 1e-5))
+
+
 def test_sigma_of_each_object_and_in_common() -> None:
     data = line_data(3)
     problem = Problem(Line(), Gaussian(123.0), LINE)

@@ -2,6 +2,8 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from jaxinv import io, plot
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare, simulate_observation, sunspot_parameters
+from jaxinv.pipelines.inversion import enough, reached
 from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.solution import SolutionMap, Status
 from jaxinv.spectra import MilneEddington
@@ -101,6 +104,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(observed: StokesCube) -> None
         np.testing.assert_array_equal(resumed.parameters[name], whole.parameters[name])
         np.testing.assert_array_equal(resumed.standard_error[name], whole.standard_error[name])
     np.testing.assert_array_equal(resumed.chi2, whole.chi2)
+
+
+def test_restarts_are_judged_by_what_the_map_reaches(observed: StokesCube) -> None:
+    def fit_some(pixels: np.ndarray) -> Any:
+        seen.append(pixels)
+        return SimpleNamespace(chi2=np.where(pixels % 7, 2.0 + 0.01 * (pixels % 5), np.nan), status=0 * pixels)
+
+    for n, size in ((5, 100), (1000, 100), (1000, 30)):
+        seen: list[np.ndarray] = []
+        chi2 = reached(n, size, fit_some)
+        assert np.all(np.isfinite(chi2))
+        assert max(map(len, seen)) <= size
+        chosen = np.concatenate(seen)
+        assert len(np.unique(chosen)) == len(chosen) == min(n, 128)
+        assert (chosen[0], chosen[-1]) == (0, n - 1)
+    assert 2.02 < enough(chi2) < 2.2
+    assert enough(np.array([])) == 0
+    # A model that does not reach the noise: the same minimum, from one start.
+    config = dataclasses.replace(CONFIG, sigma=(2e-4,))
+    found = invert(observed, config, progress=False)
+    assert found.chi2.min() > 10
+    assert np.mean(found.solution.starts == 1) > 0.9
 
 
 def test_chunk_size_changes_nothing_beyond_rounding(observed: StokesCube, maps: SolutionMap) -> None:

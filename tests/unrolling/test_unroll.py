@@ -94,9 +94,10 @@ def test_without_a_network_it_is_levenberg_marquardt(float64: None) -> None:
     trace = run(learned, PROBLEM, guess, data, {})
     names = PROBLEM.layout.names
     start = {name: guess[k] for k, name in enumerate(names)}
-    classical = ji.fit(
-        PROBLEM, data, initial=start, settings=ji.LevenbergMarquardt(max_iterations=3, n_starts=1, tolerance=0.0)
+    settings = ji.LevenbergMarquardt(
+        max_iterations=3, n_starts=1, tolerance=0.0, damping=0.1, increase=5.0, decrease=8.0
     )
+    classical = ji.fit(PROBLEM, data, initial=start, settings=settings)
     found = trace.vector * learned.scale
     for k, name in enumerate(names):
         np.testing.assert_allclose(found[k], classical.parameters[name], rtol=1e-9)
