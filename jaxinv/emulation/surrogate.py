@@ -133,7 +133,7 @@ class Surrogate(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """The forward model's, of what the surrogate reads."""
+        """The forward model's, of what the surrogate reads and what its exact stages still do."""
 
         def guess(values: Array, valid: Array) -> dict[str, Array]:
             return {name: x for name, x in exact.guess(values, valid).items() if name in self.parameters}
@@ -142,8 +142,11 @@ class Surrogate(Forward):
             moved = exact.canonical({**self.core.fixed, **parameters})
             return {name: moved[name] for name in parameters}
 
-        exact = self.exact.knowledge
-        return exact._replace(guess=guess, canonical=canonical)
+        exact, learned = self.exact.knowledge, self.core.parameters
+        # A closed form is exact only where the stages give it, not the network.
+        rotation = exact.rotation if exact.rotation and exact.rotation.name not in learned else None
+        affine = exact.affine if exact.affine and not {*exact.affine} & {*learned} else None
+        return exact._replace(guess=guess, canonical=canonical, rotation=rotation, affine=affine)
 
     @property
     def _whole(self) -> Forward:
