@@ -20,7 +20,7 @@ class Rows(NamedTuple):
 
     Attributes:
         problem: what is known for each object is taken out of its prior; any sigma common to all is in its noise.
-        observed: `(n, *prediction_shape)`, NaN where masked, or an `Observation` of that with each object's sigma.
+        observed: `(n, *data_shape)`, NaN where masked, or an `Observation` of that with each object's sigma.
         known: `(n, *parameter_shape)` each.
         shape: the batch axes that the data came with.
     """
@@ -82,10 +82,12 @@ def _prepare(
     # Native byte order (FITS is big-endian), and float64 only where JAX has it switched on.
     kept = values.dtype.kind == "f" and values.dtype.itemsize == 4
     values = values.astype(np.float32 if kept else jnp.result_type(float), copy=False)
-    shape = problem.given(fixed or {}).prediction_shape(fixed or {})
+    shape = problem.given(fixed or {}).data_shape(fixed or {})
     if values.ndim < len(shape) or values.shape[values.ndim - len(shape) :] != shape:
+        same = shape == problem.given(fixed or {}).prediction_shape(fixed or {})
+        predicts = "the forward model predicts" if same else f"{type(problem.noise).__name__} noise takes"
         raise ValueError(
-            f"the data have the shape {values.shape}; the forward model predicts {shape} for one object, so the data "
+            f"the data have the shape {values.shape}; {predicts} {shape} for one object, so the data "
             f"must be (..., {', '.join(map(str, shape))}): move or trim the axes"
         )
     batch = values.shape[: values.ndim - len(shape)]
@@ -96,12 +98,12 @@ def _prepare(
     sigma = observation.sigma
     if sigma is None:
         return problem, values, None, batch
-    if not hasattr(problem.noise, "sigma"):
-        raise ValueError(f"{type(problem.noise).__name__} noise takes no sigma: leave it out of the Observation")
     sigma = np.asarray(sigma, values.dtype)
+    scaled = problem.noise.with_sigma(sigma)
     if sigma.ndim <= len(shape):
         sigma = np.broadcast_to(_broadcast("sigma", sigma, values.shape)[(0,) * len(batch)], shape)
-        return eqx.tree_at(lambda p: p.noise.sigma, problem, np.array(sigma)), values, None, batch
+        scaled = scaled.with_sigma(np.array(sigma))
+        return eqx.tree_at(lambda p: p.noise, problem, scaled), values, None, batch
     return problem, values, np.array(_broadcast("sigma", sigma, values.shape)), batch
 
 

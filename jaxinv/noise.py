@@ -1,11 +1,14 @@
 """Noise: what scores a prediction against data.
 
-Every noise here is a sum over samples, so it offers `residual` with log density = -|residual|^2 / 2 + a constant that
-does not depend on the prediction: least squares works with all of them (for Poisson and Student's t as the signed
-square root of the deviance; McCullagh & Nelder 1989, Generalized Linear Models, sec. 2.4).
+A noise has a log density and says what shape the data have that go with a prediction: they need not have the
+prediction's own (transfer functions are predicted where frames are observed).
 
-`data` is an array in the shape of the prediction or an `Observation`. A sample is left out (residual 0) where the
-mask is `False`, the value or its sigma is not finite, or sigma is not positive.
+Most noises are a sum over samples (`Samplewise`). They offer `residual` with log density = -|residual|^2 / 2 + a
+constant that does not depend on the prediction: least squares works with all of them (for Poisson and Student's t as
+the signed square root of the deviance; McCullagh & Nelder 1989, Generalized Linear Models, sec. 2.4).
+
+`data` is an array or an `Observation`. A sample is left out (residual 0) where the mask is `False`, the value or its
+sigma is not finite, or sigma is not positive.
 """
 
 from __future__ import annotations
@@ -40,21 +43,55 @@ class Noise(eqx.Module):
     """Scores a prediction against data and draws data from a prediction."""
 
     @abc.abstractmethod
-    def residual(self, prediction: Array, data: Any) -> Array:
-        """Whitened residuals, data minus prediction, in the shape of the prediction; 0 where the sample is left out."""
-
-    @abc.abstractmethod
     def log_density(self, prediction: Array, data: Any) -> Array:
         """The log density of the valid samples, normalized; a scalar."""
 
     @abc.abstractmethod
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
-        """Data with this noise, in the shape of the prediction."""
+        """Data with this noise, of the shape `data_shape`."""
+
+    def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the data that go with a prediction."""
+        return prediction_shape
+
+    @property
+    def sigma(self) -> Any:
+        """Its scale in the units of the data, which an `Observation` may replace; `None`: it has none."""
+        return None
+
+    def with_sigma(self, sigma: Any) -> Noise:
+        """The same noise with another sigma.
+
+        Raises:
+            ValueError: it has none.
+        """
+        del sigma
+        raise ValueError(f"{type(self).__name__} noise takes no sigma: leave it out of the Observation")
+
+    def valid(self, values: Any, data: Any) -> Array:
+        """`True` where a sample counts, in the shape of the data's `values` (only their shape is used)."""
+        return _unpack(data, 1.0 if self.sigma is None else self.sigma, values)[2]
 
     def tail(self, misfit: Array, n_valid: Array) -> Array | None:
         """The probability that |residual|^2 of new data exceeds `misfit`; `None`: no closed form, draw data to see."""
         del misfit, n_valid
         return None
+
+    def with_arrays(self, dtype: Any) -> Noise:
+        """The same noise with its numbers as arrays, so that others are not another compiled program.
+
+        Of the data's type: JAX 0.10 crashes on NumPy's float64 after `jax_enable_x64` was switched.
+        """
+        del dtype
+        return self
+
+
+class Samplewise(Noise):
+    """A noise of independent samples: the data have the shape of the prediction."""
+
+    @abc.abstractmethod
+    def residual(self, prediction: Array, data: Any) -> Array:
+        """Whitened residuals, data minus prediction, in the shape of the prediction; 0 where the sample is left out."""
 
     @property
     def sum_of_squares(self) -> bool:
@@ -65,28 +102,26 @@ class Noise(eqx.Module):
         """1 / sigma^2 of each sample, 0 where it is left out."""
         raise NotImplementedError
 
+
+class Scaled(Samplewise):
+    """A noise of independent samples with a standard deviation or scale `sigma`."""
+
+    sigma: Any = eqx.field(default=1.0, converter=_above_0)  # pyright: ignore[reportAssignmentType]
+
+    def with_sigma(self, sigma: Any) -> Noise:
+        return eqx.tree_at(lambda noise: noise.sigma, self, sigma)
+
     def with_arrays(self, dtype: Any) -> Noise:
-        """The same noise with its numbers as arrays, so that others are not another compiled program.
-
-        Of the data's type: JAX 0.10 crashes on NumPy's float64 after `jax_enable_x64` was switched.
-        """
-        del dtype
-        return self
-
-    def valid(self, prediction: Any, data: Any) -> Array:
-        """`True` where a sample counts, in the shape of the prediction (only its shape is used)."""
-        return _unpack(data, getattr(self, "sigma", 1.0), prediction)[2]
+        return jax.tree.map(lambda x: np.asarray(x, dtype) if isinstance(x, int | float | np.ndarray) else x, self)
 
 
-class Gaussian(Noise):
+class Gaussian(Scaled):
     """Independent Gaussian noise.
 
     Args:
         sigma: standard deviation in the units of the data, any shape that broadcasts against the prediction
             (`sigma[:, None]` for one number for each Stokes parameter); infinite for a sample to be left out.
     """
-
-    sigma: Any = eqx.field(default=1.0, converter=_above_0)
 
     def residual(self, prediction: Array, data: Any) -> Array:
         values, sigma, valid = _unpack(data, self.sigma, prediction)
@@ -109,15 +144,12 @@ class Gaussian(Noise):
         """A chi-squared distribution's, with as many degrees of freedom as there are valid samples."""
         return jax.scipy.special.gammaincc(jnp.maximum(n_valid, 1) / 2, misfit / 2)
 
-    def with_arrays(self, dtype: Any) -> Noise:
-        return _with_arrays(self, dtype)
-
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)
         return prediction + sigma * jax.random.normal(key, prediction.shape, prediction.dtype)
 
 
-class StudentT(Noise):
+class StudentT(Scaled):
     """Independent Student's t noise: robust against outliers.
 
     Args:
@@ -125,7 +157,6 @@ class StudentT(Noise):
         degrees_of_freedom: above 0; small numbers have heavy tails.
     """
 
-    sigma: Any = eqx.field(default=1.0, converter=_above_0)
     degrees_of_freedom: Any = eqx.field(default=4.0, converter=_above_0)
 
     def residual(self, prediction: Array, data: Any) -> Array:
@@ -144,16 +175,13 @@ class StudentT(Noise):
         constant = log_gamma((nu + 1) / 2) - log_gamma(nu / 2) - jnp.log(nu * math.pi) / 2
         return jnp.sum(jnp.where(valid, constant - jnp.log(sigma) - self.residual(prediction, data) ** 2 / 2, 0))
 
-    def with_arrays(self, dtype: Any) -> Noise:
-        return _with_arrays(self, dtype)
-
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         sigma = jnp.asarray(self.sigma, prediction.dtype)
         nu = jnp.asarray(self.degrees_of_freedom, prediction.dtype)
         return prediction + sigma * jax.random.t(key, nu, prediction.shape, prediction.dtype)
 
 
-class Poisson(Noise):
+class Poisson(Samplewise):
     """Counts with the prediction as their mean; values and predictions are in detected events."""
 
     def residual(self, prediction: Array, data: Any) -> Array:
@@ -182,10 +210,6 @@ class Poisson(Noise):
         valid = valid & (counts >= 0)
         floor = jnp.asarray(1e-6, prediction.dtype)
         return jnp.where(valid, counts, 1), jnp.where(valid, jnp.maximum(prediction, floor), 1), valid
-
-
-def _with_arrays(noise: Noise, dtype: Any) -> Noise:
-    return jax.tree.map(lambda x: np.asarray(x, dtype) if isinstance(x, int | float | np.ndarray) else x, noise)
 
 
 def as_noise(noise: Any) -> Noise:

@@ -17,7 +17,7 @@ from jaxinv import priors
 from jaxinv.coordinates import Block, Circle, Coordinates, Layout
 from jaxinv.forward import Forward, Parameters, as_forward, in_units
 from jaxinv.names import suggestion
-from jaxinv.noise import Noise, as_noise
+from jaxinv.noise import Noise, Samplewise, as_noise
 from jaxinv.observation import Observation
 
 
@@ -78,7 +78,7 @@ class Problem(eqx.Module):
         return values | {name: tie(values) for name, tie in priors.tied(self.prior).items()}
 
     def prediction_shape(self, known: Iterable[str] = ()) -> tuple[int, ...]:
-        """The shape of one object's data; nothing is computed. `known` names parameters that the prior lacks."""
+        """The shape of one object's prediction; nothing is computed. `known` names parameters that the prior lacks."""
         known = tuple(known)
         try:
             key = (_signature(self), known)
@@ -99,8 +99,12 @@ class Problem(eqx.Module):
             _SHAPES[key] = shape
         return shape
 
+    def data_shape(self, known: Iterable[str] = ()) -> tuple[int, ...]:
+        """The shape of one object's data; that of its prediction unless the noise says otherwise."""
+        return self.noise.data_shape(self.prediction_shape(known))
+
     def predict(self, parameters: Parameters) -> Array:
-        """The noiseless data.
+        """What the noise compares with data: the noiseless data, for a noise of independent samples.
 
         Raises:
             ValueError: the forward model reads a parameter of which neither `parameters` nor the prior says anything.
@@ -142,7 +146,19 @@ class Problem(eqx.Module):
 
     def residual(self, parameters: Parameters, data: Any) -> Array:
         """Whitened residuals in the shape of the prediction; 0 where a sample is left out."""
-        return self.noise.residual(self.predict(parameters), data)
+        return self.samplewise.residual(self.predict(parameters), data)
+
+    @property
+    def samplewise(self) -> Samplewise:
+        """The noise, for what works with residuals.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if not isinstance(self.noise, Samplewise):
+            name = type(self.noise).__name__
+            raise ValueError(f"{name} noise is no sum over samples, so it has no residuals, which this method needs")
+        return self.noise
 
     def log_likelihood(self, parameters: Parameters, data: Any) -> Array:
         """The noise's log density of the data, a scalar."""

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jaxinv as ji
 from jaxinv.noise import Gaussian, Noise, Poisson, StudentT
 from jaxinv.observation import Observation
 
@@ -85,3 +87,44 @@ def test_simulated_noise_has_the_right_moments(noise: Noise, variance: float) ->
     drawn = noise.simulate(jax.random.key(0), jnp.full((400, 500), 9.0))
     assert np.mean(drawn) == pytest.approx(9, abs=0.03)
     assert np.var(drawn) == pytest.approx(variance, rel=0.02)
+
+
+class Marginal(Noise):
+    """Two frames of one unknown object, seen at a predicted gain; the object, standard normal, is integrated out.
+
+    The prediction is `(n,)` gains, the data are `(2, n)` frames: each pair is normal with covariance g^2 + sigma^2 I.
+    """
+
+    def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (2, *prediction_shape)
+
+    def log_density(self, prediction, data):
+        total, difference = (data[0] + data[1]) / np.sqrt(2), (data[0] - data[1]) / np.sqrt(2)
+        variance = 2 * prediction**2 + 0.01
+        logarithms = total**2 / variance + jnp.log(variance) + difference**2 / 0.01 + np.log(0.01)
+        return -jnp.sum(logarithms) / 2 - prediction.size * np.log(2 * np.pi)
+
+    def simulate(self, key, prediction):
+        own, noise = jax.random.split(key)
+        frames = prediction * jax.random.normal(own, prediction.shape)
+        return frames + 0.1 * jax.random.normal(noise, (2, *prediction.shape))
+
+
+def test_data_may_have_another_shape_than_the_prediction() -> None:
+    gain = ji.Problem(lambda p: p["gain"] * jnp.ones(400), Marginal(), {"gain": dist.Uniform(0.1, 5.0)})
+    assert gain.prediction_shape() == (400,)
+    assert gain.data_shape() == (2, 400)
+    truth, frames = gain.simulate(jax.random.key(0), (3,))
+    assert frames.shape == (3, 2, 400)
+    for g, data in zip(truth["gain"], frames, strict=True):
+        exact = scipy.stats.multivariate_normal(np.zeros(2), g**2 + 0.01 * np.eye(2))
+        assert gain.log_likelihood({"gain": g}, data) == pytest.approx(exact.logpdf(data.T).sum(), rel=1e-4)
+        grid = jnp.linspace(0.1, 5, 500)
+        best = grid[jnp.argmax(jax.vmap(lambda x, data=data: gain.log_likelihood({"gain": x}, data))(grid))]
+        assert best == pytest.approx(float(g), rel=0.15)
+    with pytest.raises(ValueError, match=r"shape \(400,\); Marginal noise takes \(2, 400\)"):
+        ji.fit(gain, np.zeros(400))
+    with pytest.raises(ValueError, match="Marginal noise is no sum over samples, so it has no residuals"):
+        ji.fit(gain, np.asarray(frames))
+    with pytest.raises(ValueError, match="Marginal noise takes no sigma"):
+        ji.fit(gain, Observation(np.asarray(frames), sigma=0.1))

@@ -46,7 +46,7 @@ class Source(eqx.Module):
             raise ValueError("real data bring nothing that would be known of them: leave `known` out of the conditions")
         real = rows.observed
         if not isinstance(real, Observation):
-            sigma = np.broadcast_to(np.asarray(rows.problem.noise.sigma, rows.dtype), real.shape)  # pyright: ignore
+            sigma = np.broadcast_to(np.asarray(rows.problem.noise.sigma, rows.dtype), real.shape)
             real = Observation(real, sigma)
         if settings.encoder == "map":
             if len(rows.shape) < 2 or min(rows.shape[-2:]) < settings.patch:
@@ -69,7 +69,7 @@ class Source(eqx.Module):
         chosen = jax.random.uniform(pick) < self.settings.real
         found, own = self._real(real_key), made.observed
         if not isinstance(own, Observation):
-            own = Observation(own, jnp.broadcast_to(jnp.asarray(self.problem.noise.sigma), own.shape))  # pyright: ignore
+            own = Observation(own, jnp.broadcast_to(jnp.asarray(self.problem.noise.sigma), own.shape))
         return made._replace(observed=jax.tree.map(lambda a, b: jnp.where(chosen, a, b.astype(a.dtype)), found, own))
 
     def _real(self, key: PRNGKeyArray) -> Observation:
@@ -110,9 +110,9 @@ class Source(eqx.Module):
 
         keys = jax.random.split(noise_key, (size, size))
         values = jax.vmap(jax.vmap(observe))(parameters, known, keys)
-        if not hasattr(scaled.noise, "sigma"):
+        if scaled.noise.sigma is None:
             return Example(parameters, known, values)
-        sigma = jnp.broadcast_to(jnp.asarray(scaled.noise.sigma, values.dtype), values.shape)  # pyright: ignore[reportAttributeAccessIssue]
+        sigma = jnp.broadcast_to(jnp.asarray(scaled.noise.sigma, values.dtype), values.shape)
         return Example(parameters, known, Observation(values, sigma))
 
 

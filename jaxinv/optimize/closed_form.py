@@ -23,7 +23,7 @@ def of(problem: Problem) -> tuple[Rotation | None, Affine | None]:
     """What the problem has; nothing where it does not hold."""
     knowledge = problem.forward.knowledge
     flat = {name for name in problem.names if priors.is_flat(problem.prior[name]) and not problem.prior[name].shape()}
-    gaussian = problem.noise.sum_of_squares
+    gaussian = problem.samplewise.sum_of_squares
     rotation, affine = knowledge.rotation, knowledge.affine
     return (
         rotation if gaussian and rotation and rotation.name in flat else None,
@@ -41,7 +41,7 @@ def turned(
     rotation, _ = of(problem)
     if rotation is None:
         return parameters, data
-    weights = problem.noise.weights(prediction, data)
+    weights = problem.samplewise.weights(prediction, data)
     values = jnp.where(weights > 0, data.values if isinstance(data, Observation) else data, 0)
     turn = rotation.best(prediction, values, weights)
     back = jnp.where(weights > 0, rotation.turn(values, -turn), jnp.nan)

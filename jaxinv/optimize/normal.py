@@ -63,7 +63,7 @@ def normal_of(
     )
 
     def whiten(prediction: Array) -> Array:
-        return problem.noise.residual(prediction, data)
+        return problem.samplewise.residual(prediction, data)
 
     residual = whiten(prediction)
     rows = jax.vmap(lambda row: jax.jvp(whiten, (prediction,), (row,))[1])(rows)

@@ -185,11 +185,11 @@ def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array],
     def one(item: tuple[dict[str, Array], Array]) -> tuple[Array, Array]:
         parameters, key = item
         prediction = problem.predict({**known, **parameters})
-        real = jnp.sum(problem.noise.residual(prediction, observed) ** 2)
+        real = jnp.sum(problem.samplewise.residual(prediction, observed) ** 2)
         exceeds = problem.noise.tail(real, n_valid)
         if exceeds is None:
             replicate = _with_noise(problem, observed, prediction, key)
-            exceeds = jnp.sum(problem.noise.residual(prediction, replicate) ** 2) >= real
+            exceeds = jnp.sum(problem.samplewise.residual(prediction, replicate) ** 2) >= real
         return real, exceeds.astype(real.dtype)
 
     real, exceeds = jax.lax.map(one, (draws, jax.random.split(key, n_draws)), batch_size=_TOGETHER)
@@ -211,7 +211,7 @@ def _with_noise(problem: Problem, observed: Any, prediction: Array, key: Array) 
     valid = noise.valid(values, observed)
     if isinstance(observed, Observation):
         sigma = jnp.where(valid, observed.sigma, 1)
-        noise = eqx.tree_at(lambda n: n.sigma, noise, sigma)
+        noise = noise.with_sigma(sigma)
     drawn = jnp.where(valid, noise.simulate(key, prediction), jnp.nan)
     return Observation(drawn, observed.sigma) if isinstance(observed, Observation) else drawn
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.noise import Gaussian, Noise, Poisson, StudentT
+from jaxinv.noise import Gaussian, Noise, Poisson, Samplewise, StudentT
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding
@@ -68,7 +68,7 @@ class Conditions(eqx.Module):
             wide, narrow = priors.bounds(problem.prior[name]), priors.bounds(distribution)
             if np.any(narrow[0] < wide[0]) or np.any(narrow[1] > wide[1]):
                 raise ValueError(f"the conditions draw {name!r} from beyond the bounds of its prior: narrow them")
-        if self.noise != (1.0, 1.0) and not hasattr(problem.noise, "sigma"):
+        if self.noise != (1.0, 1.0) and problem.noise.sigma is None:
             raise ValueError(f"{type(problem.noise).__name__} noise has no sigma whose level could vary")
 
 
@@ -96,7 +96,7 @@ def simulated(problem: Problem, conditions: Conditions, key: PRNGKeyArray) -> Ex
         return Example(parameters, known, values)
     scaled = at_level(source, level(conditions, source.prediction_shape(known), level_key))
     parameters, values = scaled.simulate(key, (), known)
-    sigma = jnp.asarray(scaled.noise.sigma, values.dtype)  # pyright: ignore[reportAttributeAccessIssue]
+    sigma = jnp.asarray(scaled.noise.sigma, values.dtype)
     return Example(parameters, known, Observation(values, jnp.broadcast_to(sigma, values.shape)))
 
 
@@ -109,10 +109,9 @@ def level(conditions: Conditions, shape: tuple[int, ...], key: PRNGKeyArray) -> 
 
 def at_level(problem: Problem, factor: Array) -> Problem:
     """The problem with its sigma, if it has one, times a factor."""
-    if not hasattr(problem.noise, "sigma"):
+    if problem.noise.sigma is None:
         return problem
-    sigma = jnp.asarray(problem.noise.sigma) * factor  # pyright: ignore[reportAttributeAccessIssue]
-    return eqx.tree_at(lambda p: p.noise.sigma, problem, sigma)
+    return eqx.tree_at(lambda p: p.noise, problem, problem.noise.with_sigma(jnp.asarray(problem.noise.sigma) * factor))
 
 
 class DataCoding(eqx.Module):
@@ -125,7 +124,7 @@ class DataCoding(eqx.Module):
         known: coding of what is known of each object; `None` where nothing is.
     """
 
-    noise: Noise
+    noise: Samplewise
     mean: np.ndarray
     spread: np.ndarray
     known: ParameterCoding | None
@@ -137,11 +136,11 @@ class DataCoding(eqx.Module):
         keys = jax.random.split(key, n)
         values = jax.lax.map(lambda k: simulated(problem, nominal, k).observed, keys, batch_size=64)
         mean = np.asarray(jnp.mean(values, axis=0))
-        whitened = np.asarray(jax.vmap(lambda v: problem.noise.residual(jnp.asarray(mean), v))(values))
+        whitened = np.asarray(jax.vmap(lambda v: problem.samplewise.residual(jnp.asarray(mean), v))(values))
         axes = tuple(a for a in range(whitened.ndim) if a != 1 or mean.ndim == 1)
         spread = np.sqrt(np.mean(whitened**2, axis=axes)).reshape(-1, *(1,) * (mean.ndim - 1))
         known = ParameterCoding.of(conditions.known, tuple(problem.forward.units)) if conditions.known else None
-        return DataCoding(problem.noise, mean, np.maximum(spread, 1e-3), known)
+        return DataCoding(problem.samplewise, mean, np.maximum(spread, 1e-3), known)
 
     @property
     def rows(self) -> int:
@@ -180,10 +179,10 @@ class DataCoding(eqx.Module):
         spread = jnp.asarray(self.spread, values.dtype).reshape(self.rows, 1)
         channels = jnp.concatenate([whitened / spread, jnp.arcsinh(whitened) / jnp.arcsinh(spread)])
         level = jnp.zeros(self.rows, values.dtype)
-        if hasattr(self.noise, "sigma"):
+        if self.noise.sigma is not None:
             own = observed.sigma if isinstance(observed, Observation) else None
-            sigma = jnp.asarray(noise.sigma if own is None else own)  # pyright: ignore[reportAttributeAccessIssue]
-            nominal = jnp.asarray(self.noise.sigma)  # pyright: ignore[reportAttributeAccessIssue]
+            sigma = jnp.asarray(noise.sigma if own is None else own)
+            nominal = jnp.asarray(self.noise.sigma)
             ratio = jnp.broadcast_to(sigma / nominal, mean.shape).astype(values.dtype)
             ratio = jnp.where(valid & (ratio > 0), ratio, 1).reshape(self.rows, -1)
             level = jnp.mean(jnp.log(ratio), axis=1)

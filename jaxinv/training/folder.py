@@ -51,7 +51,7 @@ def save(path: str | os.PathLike[str], thing: Any, card: Mapping[str, Any]) -> N
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from None
-    write_atomically(folder / "weights.npz", lambda file: np.savez_compressed(file, **arrays), overwrite=True)  # pyright: ignore
+    write_atomically(folder / "weights.npz", lambda file: np.savez_compressed(file, **arrays), overwrite=True)
     digest = hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
     header = {"kind": type(thing).__name__, "format": FORMAT, "jaxinv": __version__, "weights_sha256": digest}
     text = json.dumps({**header, **card, "contents": tree}, indent=1).encode()
@@ -180,8 +180,8 @@ def described(forward: Forward, shape: Sequence[int]) -> dict[str, Any]:
 def described_problem(problem: Problem, shape: Sequence[int]) -> dict[str, Any]:
     """A problem for the card: forward model and shape of its prediction, prior, and sigma where the noise has one."""
     card = {"forward": described(problem.forward, shape), "prior": described_prior(problem.prior)}
-    if hasattr(problem.noise, "sigma"):
-        card["sigma"] = np.asarray(problem.noise.sigma).tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    if problem.noise.sigma is not None:
+        card["sigma"] = np.asarray(problem.noise.sigma).tolist()
     return card
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv.coordinates import Layout
+from jaxinv.observation import Observation
 from jaxinv.optimize.normal import scales
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding
@@ -90,7 +91,7 @@ def _terms(learned: Learned, problem: Problem, layout: Layout, example: Example)
     start = layout.ravel({name: value[0] for name, value in guesses.items()})
     exact = learned.settings.backpropagation == "rematerialized"
     trace = run(learned, problem, start, example.observed, example.known, exact=exact)
-    values = example.observed.values if hasattr(example.observed, "values") else example.observed
+    values = example.observed.values if isinstance(example.observed, Observation) else example.observed
     n = jnp.maximum(jnp.sum(problem.noise.valid(values, example.observed)), 1)
     terms = {}
     if learned.settings.loss in ("misfit", "both"):
