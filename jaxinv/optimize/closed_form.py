@@ -1,7 +1,8 @@
 """What has a closed-form best value given all other parameters is set to it, at next to no cost.
 
 Variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413) of what `Knowledge` calls a rotation and affine
-parameters. It holds for Gaussian noise and flat priors; elsewhere such a value would not be the best.
+parameters. It holds for Gaussian noise, and for parameters with flat priors to which nothing is tied; elsewhere such a
+value would not be the best.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def of(problem: Problem) -> tuple[Rotation | None, Affine | None]:
     """What the problem has; nothing where it does not hold."""
     knowledge = problem.forward.knowledge
     flat = {name for name in problem.names if priors.is_flat(problem.prior[name]) and not problem.prior[name].shape()}
+    flat -= {name for tie in priors.tied(problem.prior).values() for name in tie.of}
     gaussian = problem.samplewise.sum_of_squares
     rotation, affine = knowledge.rotation, knowledge.affine
     return (
@@ -53,7 +55,8 @@ def turned(
 def regressed(problem: Problem, parameters: dict[str, Array], normal: Normal) -> tuple[dict[str, Array], Normal]:
     """The best parameters of an affine pair, where they lie in the prior's support, and the quadratic model there.
 
-    The residuals are linear in the two; every other derivative scales with the slope.
+    `normal` is that of the squared residuals, without other parameters' priors. The residuals are linear in the two;
+    every other derivative scales with the slope.
     """
     _, affine = of(problem)
     if affine is None:

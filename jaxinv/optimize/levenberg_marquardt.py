@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv.optimize import closed_form
-from jaxinv.optimize.normal import Normal, normal_of
+from jaxinv.optimize.normal import Normal, normal_of, with_prior
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import cholesky, cholesky_solve, lapack_work
 
@@ -167,8 +167,9 @@ def solve(
         parameters = coordinates.parameters(vector)
         prediction, jacobian = problem.linearize({**known, **parameters})
         parameters, data = closed_form.turned(problem, parameters, prediction, data)
-        normal = normal_of(problem, layout, None, layout.ravel(parameters), prediction, jacobian, data)
+        normal = normal_of(problem, layout, None, prediction, jacobian, data)
         parameters, normal = closed_form.regressed(problem, parameters, normal)
+        normal = with_prior(problem, layout, None, layout.ravel(parameters), normal)
         return coordinates.vector(parameters) if any(closed_form.of(problem)) else vector, normal
 
     def take(tree: Any, index: Array) -> Any:

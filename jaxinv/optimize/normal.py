@@ -41,19 +41,13 @@ def quadratic_model(problem: Problem, layout: Layout, scale: Array, vector: Arra
     Cost |r|^2 - 2 log(prior / prior at its centre), half its gradient, and half its Gauss-Newton Hessian.
     """
     prediction, jacobian = problem.linearize({**known, **layout.unravel(vector * scale)})
-    return normal_of(problem, layout, scale, vector, prediction, jacobian, data)
+    return with_prior(problem, layout, scale, vector, normal_of(problem, layout, scale, prediction, jacobian, data))
 
 
 def normal_of(
-    problem: Problem,
-    layout: Layout,
-    scale: Any,
-    vector: Array,
-    prediction: Array,
-    jacobian: dict[str, Array],
-    data: Any,
+    problem: Problem, layout: Layout, scale: Any, prediction: Array, jacobian: dict[str, Array], data: Any
 ) -> Normal:
-    """The quadratic model from a prediction and its derivatives; `vector` is in units of `scale` (`None`: 1)."""
+    """The quadratic model of the squared residuals alone, for parameters in units of `scale` (`None`: 1)."""
     # Rows keep the prediction's shape: flattened before they are stacked, each would be computed element by element.
     rows = jnp.concatenate(
         [
@@ -74,8 +68,7 @@ def normal_of(
     def product(a: Array, b: Array) -> Array:
         return jnp.tensordot(a, b, (axes, axes), precision="highest")  # an accelerator would round to fewer digits
 
-    normal = Normal(jnp.sum(residual**2), product(rows, residual), product(rows, rows))
-    return _add_prior(problem, layout, jnp.ones(len(vector), vector.dtype) if scale is None else scale, vector, normal)
+    return Normal(jnp.sum(residual**2), product(rows, residual), product(rows, rows))
 
 
 def in_units(at: Any, scale: Any) -> tuple[Array, Normal]:
@@ -91,9 +84,11 @@ def _leading(column: Array, ndim: int) -> Array:
     return jnp.moveaxis(column.reshape(*column.shape[:ndim], -1), -1, 0)
 
 
-def _add_prior(problem: Problem, layout: Layout, scale: Array, vector: Array, normal: Normal) -> Normal:
+def with_prior(problem: Problem, layout: Layout, scale: Any, vector: Array, normal: Normal) -> Normal:
+    """With what the prior adds at `vector`, which is in units of `scale` (`None`: 1)."""
     if all(priors.is_flat(problem.prior[name]) for name in layout.names):
         return normal
+    scale = jnp.ones(len(vector), vector.dtype) if scale is None else scale
     values, slopes, curvatures = [], [], []
     ends = np.cumsum(layout.sizes)
     for name, shape, end, n in zip(layout.names, layout.shapes, ends, layout.sizes):

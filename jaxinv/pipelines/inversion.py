@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
 from jaxinv.pieces import Pieces, join, n_done, remaining
 from jaxinv.pipelines.calibration import TELLURIC, Calibration, calibrate
 from jaxinv.pipelines.config import InvertConfig
+from jaxinv.pipelines.misfits import enough, misfit_limit, one_start, reached
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution, SolutionMap, Status
 from jaxinv.spectra.constants import SPEED_OF_LIGHT
@@ -30,10 +31,6 @@ from jaxinv.spectra.lines import find_lines
 from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
-_SAMPLE = 128
-"""Pixels of a map from which it is seen what misfits fits reach there ..."""
-_RUN = 16
-"""... in runs of so many neighbours, which are read together."""
 _PER_CPU, _PER_ACCELERATOR = 4096, 65536
 """Pixels fitted and saved together, for each device of its kind."""
 
@@ -153,17 +150,17 @@ def invert(
         quick = QuickInversion(network, ready, config, wavelength_offset, settings, psf)
     todo = remaining(pieces, n_pixels, size)
 
-    def fit_some(pixels: np.ndarray, settings: LevenbergMarquardt = settings) -> Solution:
+    def fit_some(pixels: np.ndarray, settings: LevenbergMarquardt) -> Solution:
         fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[pixels]}
         return fit_pixels(ready, pixels, size, fixed, settings, config.seed)
 
-    if quick is None and todo and config.starts > 1:
-        chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(settings)))
-        settings = dataclasses.replace(settings, enough=enough(chi2))
     done = n_done(pieces, n_pixels)
     with tqdm(
         total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
     ) as bar:
+        if quick is None and todo and config.starts > 1:
+            chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(settings)))
+            settings = dataclasses.replace(settings, enough=enough(chi2))
         for start, stop in todo:
             if quick is not None:
                 found = quick(start, stop, size)
@@ -188,30 +185,6 @@ def invert(
         provenance={**provenance(ready, config), "poor_fit_above": f"{limit:.4g} in CHI2"},
         route=route,
     )
-
-
-def enough(chi2: np.ndarray) -> float:
-    """The chi2 below which a pixel needs no further start: 3 robust standard deviations of log chi2 above the median.
-
-    Where the model reaches the noise, that is 3 standard deviations of a misfit due to noise; where it does not, a
-    pixel is judged by what the map's others reach.
-    """
-    if not chi2.size:
-        return 0.0
-    centre, spread = _spread(chi2)
-    return float(np.exp(centre + 3 * spread))
-
-
-def misfit_limit(solution: Solution) -> float:
-    """The chi2 above which a pixel is far above its map: 5 robust standard deviations of log chi2 above the median.
-
-    Not less than 3 and not more than 10 times the median, whatever the spread is.
-    """
-    good = solution.chi2[(solution.status <= Status.AT_BOUND) & np.isfinite(solution.chi2) & (solution.chi2 > 0)]
-    if not good.size:
-        return float("inf")
-    centre, spread = _spread(good)
-    return float(np.exp(centre) * np.clip(np.exp(5 * spread), 3, 10))
 
 
 def fitted_profiles(
@@ -429,33 +402,6 @@ def fit_pixels(
     fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
     solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=int(pixels[0]))
     return solution.each(lambda array: array[:n])
-
-
-def one_start(settings: LevenbergMarquardt) -> LevenbergMarquardt:
-    """The settings with which a fit that converges from its first start is content; the same compiled program."""
-    return dataclasses.replace(settings, enough=np.inf)
-
-
-def reached(n_pixels: int, size: int, fit_some: Callable[[np.ndarray], Solution]) -> np.ndarray:
-    """The chi2 that converged fits from one start reach on a sample of a map, which is the same for any piece size.
-
-    Args:
-        n_pixels: of the map.
-        size: pixels at a time, at most.
-        fit_some: fits the pixels with these indices.
-    """
-    runs = np.linspace(0, max(n_pixels - _RUN, 0), _SAMPLE // _RUN).astype(int)[:, None] + np.arange(_RUN)
-    chosen = np.unique(np.minimum(runs, n_pixels - 1))
-    found = [fit_some(chosen[k : k + size]) for k in range(0, len(chosen), size)]
-    chi2, status = (np.concatenate([getattr(part, name) for part in found]) for name in ("chi2", "status"))
-    return chi2[(status <= Status.AT_BOUND) & np.isfinite(chi2) & (chi2 > 0)]
-
-
-def _spread(chi2: np.ndarray) -> tuple[float, float]:
-    """Median and robust standard deviation of log chi2."""
-    logarithm = np.log(chi2)
-    centre = np.median(logarithm)
-    return float(centre), float(1.4826 * np.median(np.abs(logarithm - centre)))
 
 
 def _arrays(solution: Solution) -> dict[str, np.ndarray]:

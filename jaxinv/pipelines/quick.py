@@ -12,7 +12,8 @@ import numpy as np
 from jaxinv.amortization import PointEstimator
 from jaxinv.optimize import Assured, LevenbergMarquardt, assure, fit
 from jaxinv.pipelines.config import InvertConfig
-from jaxinv.pipelines.inversion import Preparation, one_start, reached, stated
+from jaxinv.pipelines.inversion import Preparation, stated
+from jaxinv.pipelines.misfits import one_start, reached
 from jaxinv.pipelines.training import shipped
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution

@@ -35,14 +35,26 @@ _TINY = 1e-24
 _NAMES = ("field_strength", "inclination", "azimuth")
 
 
-class FieldVector(Block):
-    """(B cos(inclination), B sin(inclination) cos(2 azimuth), B sin(inclination) sin(2 azimuth)) [G].
+class _OfField(Block):
+    """Three coordinates of field strength, inclination and azimuth.
 
     Attributes:
         maximum: upper limit of the field strength [G]; may be infinite.
     """
 
     maximum: float = eqx.field(static=True, default=math.inf)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return _NAMES
+
+    @property
+    def size(self) -> int:
+        return 3
+
+
+class FieldVector(_OfField):
+    """(B cos(inclination), B sin(inclination) cos(2 azimuth), B sin(inclination) sin(2 azimuth)) [G]."""
 
     @staticmethod
     def of(prior: priors.Prior) -> tuple[FieldVector, ...]:
@@ -62,14 +74,6 @@ class FieldVector(Block):
     @property
     def folds(self) -> bool:
         return True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return _NAMES
-
-    @property
-    def size(self) -> int:
-        return 3
 
     def vector(self, parameters: Mapping[str, Any]) -> Array:
         field, inclination, azimuth = (jnp.asarray(parameters[name]) for name in _NAMES)
@@ -103,7 +107,7 @@ class FieldVector(Block):
         return OpenFieldVector(self.maximum, jnp.asarray(hidden))
 
 
-class OpenFieldVector(Block):
+class OpenFieldVector(_OfField):
     """Three coordinates of field strength, inclination and azimuth without an edge.
 
     With X the field strength (before a hyperbolic tangent, where it has an upper limit), L = LONGITUDINAL, T the
@@ -111,20 +115,10 @@ class OpenFieldVector(Block):
     the solution of q sin(inclination) = T s^2 / (1 + s^6)^(1/4).
 
     Attributes:
-        maximum: upper limit of the field strength [G]; may be infinite.
         hidden: the transverse field that noise hides [G].
     """
 
-    maximum: float = eqx.field(static=True, default=math.inf)
     hidden: Any = TRANSVERSE
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return _NAMES
-
-    @property
-    def size(self) -> int:
-        return 3
 
     def parameters(self, vector: Array) -> dict[str, Array]:
         return self._constrained(vector)[0]

@@ -9,7 +9,8 @@ import pytest
 from jaxinv.noise import Gaussian, StudentT
 from jaxinv.observation import Observation
 from jaxinv.optimize import closed_form
-from jaxinv.optimize.normal import normal_of, quadratic_model
+from jaxinv.optimize.normal import normal_of, quadratic_model, with_prior
+from jaxinv.priors import Tied
 from jaxinv.problem import Problem
 from jaxinv.spectra import Continuum, Macroturbulence, MilneEddington, SpectralPSF, Windows, milne_eddington_prior
 
@@ -30,15 +31,17 @@ def evaluated(problem: Problem, at: dict, data: object) -> tuple[dict, object]:
     at = {name: jnp.asarray(value) for name, value in at.items()}
     prediction, jacobian = problem.linearize(at)
     parameters, turned = closed_form.turned(problem, at, prediction, data)
-    vector = problem.layout.ravel(parameters)
-    normal = normal_of(problem, problem.layout, None, vector, prediction, jacobian, turned)
-    return closed_form.regressed(problem, parameters, normal)
+    normal = normal_of(problem, problem.layout, None, prediction, jacobian, turned)
+    parameters, normal = closed_form.regressed(problem, parameters, normal)
+    return parameters, with_prior(problem, problem.layout, None, problem.layout.ravel(parameters), normal)
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_model_there_is_the_models_own(masked: bool) -> None:
     prior = milne_eddington_prior() | {"macroturbulence": dist.Uniform(0.0, 4.0)}
+    if masked:  # and priors that are not flat, of other parameters
+        prior |= {"damping": dist.Normal(0.5, 0.02), "velocity": dist.Normal(0.0, 0.1)}
     problem = Problem(behind_an_instrument(), Gaussian(np.array([2e-3, 1e-3, 1e-3, 1e-3])[:, None]), prior)
     truth, away = ({**at, "macroturbulence": jnp.asarray(1.2)} for at in (TRUTH, AWAY))
     data = problem.predict(truth) + 1e-3 * jax.random.normal(jax.random.key(0), (4, 24))
@@ -78,6 +81,8 @@ def test_only_where_it_holds() -> None:
     assert has(Problem(model, StudentT(1e-3), prior)) == (False, False)
     assert has(Problem(model, noise, prior | {"azimuth": 0.3})) == (False, True)
     assert has(Problem(model, noise, prior | {"source_slope": dist.Normal(0.6, 0.1)})) == (True, False)
+    assert has(Problem(model, noise, prior | {"damping": Tied("source_slope", lambda x: x / 2)})) == (True, False)
+    assert has(Problem(model, noise, prior | {"inclination": Tied("azimuth")})) == (False, True)
     assert has(Problem(model >> Continuum(WAVELENGTH), noise, prior | {"continuum": 1.0})) == (False, False)
     two = {name: prior[name].expand((2,)) for name in ("doppler_width", "line_strength", "damping")}
     two |= {name: prior[name].expand((2,)) for name in ("source_constant", "source_slope")}

@@ -11,7 +11,7 @@ import pytest
 from jaxinv import io, plot
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare, simulate_observation, sunspot_parameters
-from jaxinv.pipelines.inversion import enough, reached
+from jaxinv.pipelines.misfits import enough, reached
 from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.solution import SolutionMap, Status
 from jaxinv.spectra import MilneEddington
