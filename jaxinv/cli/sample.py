@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     if store is not None and store.exists() and not ours:
         if not arguments.overwrite and io.unfinished(partial).get("store") != str(store):
             raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
-        _check_store(store)
+        check_store(store)
     ready = prepare(cube, config, psf=psf)
     n_pixels = ready.cube.n_pixels
     describe(ready, cube, say)
@@ -115,7 +116,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     pieces = io.PieceStore(partial, fingerprint)
     done = n_done(pieces, n_pixels)
     if store is not None and not done and store.exists():
-        _check_store(store)  # nothing older is removed before all else is known to be right
+        check_store(store)  # nothing older is removed before all else is known to be right
         io.discard_folder(store)
     if done:
         if store is not None and not store.exists():
@@ -149,12 +150,14 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     return 0
 
 
-def _check_store(store: Path) -> None:
+def check_store(store: Path) -> None:
     """An older store of draws may be replaced, and nothing that is not one."""
     from jaxinv import io
 
     inside = [path.name for path in store.iterdir()] if store.is_dir() else [""]
-    if not all(name == "posterior" or name.startswith("zarr.json") for name in inside):
+    # Zarr writes `zarr.json` as `zarr.<digits>.partial` first, which is what a killed run may have left.
+    ours = [name in ("posterior", "zarr.json") or re.fullmatch(r"zarr\..*\.partial", name) for name in inside]
+    if not all(ours):
         raise io.OutputError(f"{store} is no store of draws: it is left alone; choose another name")
 
 

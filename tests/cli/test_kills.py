@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 
 from jaxinv import io
+from jaxinv.cli.sample import check_store
 from jaxinv.pipelines import simulate_observation, sunspot_parameters
 
 KILLED = """
@@ -62,6 +63,18 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
         return {hdu.name: np.array(hdu.data) for hdu in hdus[1:-1]}
 
 
+def test_a_store_of_draws_is_known_by_what_a_kill_may_leave_of_it(tmp_path: Path) -> None:
+    """Zarr writes a file under another name and renames it: a kill between the two leaves that name."""
+    store = tmp_path / "draws.zarr"
+    store.mkdir()
+    check_store(store)
+    (store / "zarr.0123456789abcdef0123456789abcdef.partial").touch()
+    check_store(store)
+    (store / "thesis.tex").touch()
+    with pytest.raises(io.OutputError, match="left alone"):
+        check_store(store)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: str) -> None:
@@ -74,7 +87,7 @@ def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: 
     assert status == 0, said
     events = int(said.split("events")[1])
     expected, files = arrays(whole), sorted(path.name for path in whole.iterdir())
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(KILLS)
     for k in range(KILLS):
         folder = tmp_path / str(k)
         folder.mkdir()
