@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +15,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.coordinates import Block
+from jaxinv.linearization import MOST_DENSE, Dense, Linearization, Operator
 from jaxinv.names import suggestion
 from jaxinv.priors import Prior, Tied
 
@@ -146,6 +147,19 @@ class Forward(_Reader):
         """The prediction, and its derivatives by each parameter given: `(*prediction_shape, *parameter_shape)`."""
         parameters = {name: _inexact(value) for name, value in in_units(parameters, self.units).items()}
         return self(parameters), jax.jacfwd(self)(parameters)
+
+    def linearize(self, parameters: Parameters, names: Sequence[str]) -> Linearization:
+        """The prediction, and its derivative by the parameters `names` as an operator.
+
+        With the Jacobian of `value_and_jacobian` where these are few numbers, else matrix-free. To be overridden by
+        what has a better operator: an exact adjoint, a cheaper normal matrix.
+        """
+        parameters = in_units(parameters, self.units)
+        by = {name: _inexact(parameters[name]) for name in names}
+        if sum(x.size for x in by.values()) <= MOST_DENSE:
+            prediction, jacobian = self.value_and_jacobian(parameters)
+            return Dense(prediction, {name: jacobian[name] for name in names})
+        return Operator.of(lambda values: self({**parameters, **values}), by)
 
     def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
         """`(core, stages)`, together the same as the model; the core is all that an emulator has to learn."""
@@ -311,6 +325,24 @@ class Sequential(Forward):
         for stage in self.stages:
             value, jacobian = _push_through(stage, parameters, value, jacobian)
         return value, jacobian
+
+    def linearize(self, parameters: Parameters, names: Sequence[str]) -> Linearization:
+        """The first model's operator, followed by the stages."""
+        parameters = in_units(parameters, self.units)
+        inner = self.first.linearize(
+            {name: x for name, x in parameters.items() if name in self.first.units},
+            [name for name in names if name in self.first.units],
+        )
+        if not isinstance(inner, Operator):
+            return super().linearize(parameters, names)
+        reads = {name for stage in self.stages for name in stage.units}
+
+        def through(prediction: Array, own: dict[str, Array]) -> Array:
+            for stage in self.stages:
+                prediction = stage({**parameters, **own}, prediction)
+            return prediction
+
+        return inner.followed(through, {name: _inexact(parameters[name]) for name in names if name in reads})
 
     def factors(self) -> tuple[Forward, tuple[Stage, ...]]:
         """The first model's core, then its stages and these."""

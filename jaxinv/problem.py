@@ -16,6 +16,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxinv import priors
 from jaxinv.coordinates import Block, Circle, Coordinates, Layout
 from jaxinv.forward import Forward, Parameters, as_forward, in_units
+from jaxinv.linearization import Linearization
 from jaxinv.names import suggestion
 from jaxinv.noise import Noise, Samplewise, as_noise
 from jaxinv.observation import Observation
@@ -127,22 +128,14 @@ class Problem(eqx.Module):
             f"(it names {', '.join(self.prior)}): give it a distribution or a number, or pass it as `fixed`"
         )
 
-    def linearize(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
-        """Prediction and its derivative by each inferred parameter, `(*prediction_shape, *parameter_shape)`.
-
-        The forward model's own `value_and_jacobian` where it has one, forward-mode differentiation where not.
-        """
-        prediction, jacobian = self.forward.value_and_jacobian(self.complete(parameters))
+    def linearize(self, parameters: Parameters) -> Linearization:
+        """The prediction, and its derivative by the inferred parameters as an operator; ties are followed."""
         ties = priors.tied(self.prior)
-        out = {name: jacobian[name] for name in self.names}
-        if ties:
-            inferred = {name: jnp.asarray(parameters[name]) for name in self.names}
-            chain = jax.jacfwd(lambda free: {n: self.complete({**parameters, **free})[n] for n in ties})(inferred)
-            for tie, by in chain.items():
-                event = jnp.ndim(self.complete(parameters)[tie])
-                for name, derivative in by.items():
-                    out[name] = out[name] + jnp.tensordot(jacobian[tie], derivative, axes=event)
-        return prediction, out
+        found = self.forward.linearize(self.complete(parameters), [*self.names, *ties])
+        if not ties:
+            return found
+        inferred = {name: jnp.asarray(parameters[name]) for name in self.names}
+        return found.tied(lambda free: {n: self.complete({**parameters, **free})[n] for n in ties}, inferred)
 
     def residual(self, parameters: Parameters, data: Any) -> Array:
         """Whitened residuals in the shape of the prediction; 0 where a sample is left out."""

@@ -66,7 +66,8 @@ def test_linearize_follows_ties_and_arrays() -> None:
     prior = {"coefficients": dist.Normal(0.0, 1.0).expand((3,)), "scale": Tied("coefficients", lambda c: 1 + c[0] ** 2)}
     problem = Problem(Polynomial(), Gaussian(1.0), prior)
     at = {"coefficients": jnp.array([0.5, -0.3, 0.2])}
-    value, jacobian = problem.linearize(at)
+    found = problem.linearize(at)
+    value, jacobian = found.prediction, found.jacobian
     assert jacobian["coefficients"].shape == (30, 3)
     np.testing.assert_allclose(value, problem.predict(at))
     for k in range(3):

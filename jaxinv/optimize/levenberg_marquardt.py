@@ -165,9 +165,9 @@ def solve(
 
     def evaluate(vector: Array, data: Any, known: Any) -> tuple[Array, Normal]:
         parameters = coordinates.parameters(vector)
-        prediction, jacobian = problem.linearize({**known, **parameters})
-        parameters, data = closed_form.turned(problem, parameters, prediction, data)
-        normal = normal_of(problem, layout, None, prediction, jacobian, data)
+        found = problem.linearize({**known, **parameters})
+        parameters, data = closed_form.turned(problem, parameters, found.prediction, data)
+        normal = normal_of(problem, None, found, data)
         parameters, normal = closed_form.regressed(problem, parameters, normal)
         normal = with_prior(problem, layout, None, layout.ravel(parameters), normal)
         return coordinates.vector(parameters) if any(closed_form.of(problem)) else vector, normal

@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.coordinates import Layout
+from jaxinv.linearization import Linearization
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import positive_part
 
@@ -40,35 +41,23 @@ def quadratic_model(problem: Problem, layout: Layout, scale: Array, vector: Arra
 
     Cost |r|^2 - 2 log(prior / prior at its centre), half its gradient, and half its Gauss-Newton Hessian.
     """
-    prediction, jacobian = problem.linearize({**known, **layout.unravel(vector * scale)})
-    return with_prior(problem, layout, scale, vector, normal_of(problem, layout, scale, prediction, jacobian, data))
+    found = problem.linearize({**known, **layout.unravel(vector * scale)})
+    return with_prior(problem, layout, scale, vector, normal_of(problem, scale, found, data))
 
 
-def normal_of(
-    problem: Problem, layout: Layout, scale: Any, prediction: Array, jacobian: dict[str, Array], data: Any
-) -> Normal:
+def normal_of(problem: Problem, scale: Any, found: Linearization, data: Any) -> Normal:
     """The quadratic model of the squared residuals alone, for parameters in units of `scale` (`None`: 1)."""
-    # Rows keep the prediction's shape: flattened before they are stacked, each would be computed element by element.
-    rows = jnp.concatenate(
-        [
-            jacobian[name][None] if shape == () else _leading(jacobian[name], prediction.ndim)
-            for name, shape in zip(layout.names, layout.shapes, strict=True)
-        ]
-    )
-
-    def whiten(prediction: Array) -> Array:
-        return problem.samplewise.residual(prediction, data)
-
-    residual = whiten(prediction)
-    rows = jax.vmap(lambda row: jax.jvp(whiten, (prediction,), (row,))[1])(rows)
+    residual, whitening = whitened(problem, found.prediction, data)
+    gradient = problem.layout.ravel(found.vjp(whitening * residual))
+    curvature = found.normal(whitening)
     if scale is not None:
-        rows = rows * jnp.reshape(scale, (-1,) + (1,) * prediction.ndim)
-    axes = list(range(-prediction.ndim, 0))
+        gradient, curvature = gradient * scale, curvature * (scale[:, None] * scale)
+    return Normal(jnp.sum(residual**2), gradient, curvature)
 
-    def product(a: Array, b: Array) -> Array:
-        return jnp.tensordot(a, b, (axes, axes), precision="highest")  # an accelerator would round to fewer digits
 
-    return Normal(jnp.sum(residual**2), product(rows, residual), product(rows, rows))
+def whitened(problem: Problem, prediction: Array, data: Any) -> tuple[Array, Array]:
+    """Residuals, and the derivative of each by its sample of the prediction."""
+    return jax.jvp(lambda p: problem.samplewise.residual(p, data), (prediction,), (jnp.ones_like(prediction),))
 
 
 def in_units(at: Any, scale: Any) -> tuple[Array, Normal]:
@@ -77,11 +66,6 @@ def in_units(at: Any, scale: Any) -> tuple[Array, Normal]:
     normal = at.normal
     curvature = normal.curvature / (scale[:, None] * scale)
     return at.vector * scale, Normal(normal.cost, normal.gradient / scale, curvature)
-
-
-def _leading(column: Array, ndim: int) -> Array:
-    """`(*prediction_shape, *parameter_shape)` as `(parameter_size, *prediction_shape)`."""
-    return jnp.moveaxis(column.reshape(*column.shape[:ndim], -1), -1, 0)
 
 
 def with_prior(problem: Problem, layout: Layout, scale: Any, vector: Array, normal: Normal) -> Normal:

@@ -29,9 +29,9 @@ def behind_an_instrument() -> MilneEddington:
 
 def evaluated(problem: Problem, at: dict, data: object) -> tuple[dict, object]:
     at = {name: jnp.asarray(value) for name, value in at.items()}
-    prediction, jacobian = problem.linearize(at)
-    parameters, turned = closed_form.turned(problem, at, prediction, data)
-    normal = normal_of(problem, problem.layout, None, prediction, jacobian, turned)
+    found = problem.linearize(at)
+    parameters, turned = closed_form.turned(problem, at, found.prediction, data)
+    normal = normal_of(problem, None, found, turned)
     parameters, normal = closed_form.regressed(problem, parameters, normal)
     return parameters, with_prior(problem, problem.layout, None, problem.layout.ravel(parameters), normal)
 
