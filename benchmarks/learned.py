@@ -73,7 +73,7 @@ def surrogate(folder: str | None) -> None:
 def through_surrogate(label: str, exact: ji.Problem, quick: ji.Problem) -> None:
     _, data = exact.simulate(jax.random.key(11), (1024,))
     one, other = ji.fit(exact, data), ji.fit(quick, data)
-    finished = ji.fit(exact, data, initial=other.parameters, settings=ji.LevenbergMarquardt(n_starts=1, damping=1e-3))
+    finished = ji.fit(exact, data, initial=other.parameters, solver=ji.LevenbergMarquardt(n_starts=1, damping=1e-3))
     few = data[:32]
     posteriors = [draw(p, few, method=ji.NUTS(), key=jax.random.key(1)) for p in (exact, quick)]
     low, high = posteriors[0].quantile(0.16), posteriors[0].quantile(0.84)
@@ -112,7 +112,7 @@ def at_noise(sigma: float, n: int) -> None:
     _, data = drawn.simulate(jax.random.key(1), (n,))
     best, seconds = measured(lambda: ji.fit(flat, data, fixed=known), 5)
     mine, my_seconds = measured(lambda: net.network(flat, data, fixed=known), 5)
-    classical, six_seconds = measured(lambda: ji.fit(flat, data, fixed=known, settings=six), 5)
+    classical, six_seconds = measured(lambda: ji.fit(flat, data, fixed=known, solver=six), 5)
     shares = [100 * np.mean(s.chi2 <= 1.05 * best.chi2) for s in (mine, classical)]
     print(
         f"  sigma {sigma:.1e}: learned {shares[0]:.1f} % in {my_seconds / n * 1e6:.0f} us, six classical steps "
@@ -130,7 +130,7 @@ def variants() -> None:
     problem = ji.Problem(spectra.MilneEddington(["Fe I 6302.5"], wavelength), ji.noise.Gaussian(1e-3), prior)
     _, data = ji.Problem(problem.forward, problem.noise, prior | DRAWN).simulate(jax.random.key(1), (1024,))
     best = ji.fit(problem, data)
-    six = ji.fit(problem, data, settings=ji.LevenbergMarquardt(max_iterations=7, n_starts=1))
+    six = ji.fit(problem, data, solver=ji.LevenbergMarquardt(max_iterations=7, n_starts=1))
     print("loops of 6 steps, one line, each trained for 1000 steps of 128 spectra: within 5 % of the converged chi2")
     print(f"  six classical steps                  {100 * np.mean(six.chi2 <= 1.05 * best.chi2):.1f} %")
     training = ji.Training(steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=0.05, evaluate=100)

@@ -25,9 +25,9 @@ def main() -> None:
     print(header())
     for case in CASES:
         problem, _, data, at_truth = simulated(case, n)
-        settings = ji.LevenbergMarquardt(n_starts=1)
-        chi2 = ji.fit(problem, data, settings=settings).chi2
-        _, ours = timed(lambda p=problem, d=data, s=settings: ji.fit(p, d, settings=s).chi2, 3)
+        solver = ji.LevenbergMarquardt(n_starts=1)
+        chi2 = ji.fit(problem, data, solver=solver).chi2
+        _, ours = timed(lambda p=problem, d=data, s=solver: ji.fit(p, d, solver=s).chi2, 3)
         print(case)
         solved = 100 * np.mean(chi2 <= at_truth * (1 + 1e-5))
         print(f"  jaxinv       {ours / n * 1e6:8.0f} us per pixel, {solved:.1f} % solved")

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from jaxinv.from_files import invert as invert
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
+    from jaxinv.optimize import LBFGS as LBFGS
+    from jaxinv.optimize import GaussNewtonCG as GaussNewtonCG
     from jaxinv.optimize import LevenbergMarquardt as LevenbergMarquardt
+    from jaxinv.optimize import Solver as Solver
     from jaxinv.optimize import assure as assure
     from jaxinv.optimize import fit as fit
     from jaxinv.pipelines import InvertConfig as InvertConfig
@@ -62,10 +65,12 @@ _NAMES = {
     "Conditions": "training",
     "Emulator": "emulation.emulator",
     "Forward": "forward",
+    "GaussNewtonCG": "optimize",
     "HMC": "sampling",
     "Importance": "sampling",
     "InvertConfig": "pipelines",
     "Knowledge": "forward",
+    "LBFGS": "optimize",
     "Laplace": "sampling",
     "LearnedLM": "unrolling.settings",
     "LevenbergMarquardt": "optimize",
@@ -81,6 +86,7 @@ _NAMES = {
     "SampleConfig": "pipelines",
     "Solution": "solution",
     "SolutionMap": "solution",
+    "Solver": "optimize",
     "Stage": "forward",
     "Status": "solution",
     "StokesCube": "observation",

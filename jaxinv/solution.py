@@ -65,9 +65,11 @@ class Solution:
     Attributes:
         parameters: every parameter of the forward model (free, tied and fixed), `(*batch, *parameter_shape)`.
         standard_error: one standard deviation of each free or tied parameter, same shapes; NaN where unusable.
-        covariance: `(*batch, n_free, n_free)` in the order of `labels`.
+        covariance: `(*batch, n_free, n_free)` in the order of `labels`; of many parameters an operator that multiplies
+            `(*batch, n_free)` by it (`covariance @ vectors`), or `None`, as the solver's `covariance` says.
         labels: one entry for each free scalar: `"velocity"`, or `"doppler_width[1]"` for an element of an array.
-        chi2: `(*batch,)`, the sum of squared whitened residuals divided by the number of valid samples.
+        chi2: `(*batch,)`, the sum of squared whitened residuals divided by the number of valid samples; NaN for a noise
+            that has no residuals.
         iterations: `(*batch,)`, model evaluations over all starts.
         starts: `(*batch,)`, how many starting points were used.
         status: `(*batch,)`, values of `Status`.
@@ -75,7 +77,7 @@ class Solution:
 
     parameters: dict[str, np.ndarray]
     standard_error: dict[str, np.ndarray]
-    covariance: np.ndarray
+    covariance: Any
     labels: tuple[str, ...]
     chi2: np.ndarray
     iterations: np.ndarray
@@ -83,15 +85,26 @@ class Solution:
     status: np.ndarray
 
     def __post_init__(self) -> None:
-        if np.shape(self.covariance)[-1] != len(self.labels):
+        if self.covariance is not None and self.covariance.shape[-1] != len(self.labels):
             raise ValueError(
-                f"the covariance is of {np.shape(self.covariance)[-1]} scalars and has {len(self.labels)} labels "
-                f"({', '.join(self.labels)})"
+                f"the covariance is of {self.covariance.shape[-1]} scalars and has {len(self.labels)} labels "
+                f"({', '.join(self.labels):.200})"
             )
 
     @property
+    def has_matrix(self) -> bool:
+        """Whether the covariance is a matrix."""
+        return isinstance(self.covariance, np.ndarray)
+
+    @property
     def correlation(self) -> np.ndarray:
-        """`(*batch, n_free, n_free)`, the covariance scaled to a unit diagonal."""
+        """`(*batch, n_free, n_free)`, the covariance scaled to a unit diagonal.
+
+        Raises:
+            ValueError: the fit made no dense covariance.
+        """
+        if not self.has_matrix:
+            raise ValueError('the fit made no dense covariance: give its solver covariance="dense"')
         error = np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
         return self.covariance / (error[..., :, None] * error[..., None, :])
 
@@ -101,7 +114,7 @@ class Solution:
         return {status.name.lower(): int(np.sum(values == status)) for status in Status}
 
     def to_xarray(self) -> Any:
-        """An `xarray.Dataset`: every parameter, `<name>_error` beside it, covariance, chi2 and status.
+        """An `xarray.Dataset`: every parameter, `<name>_error` beside it, chi2, status, and a dense covariance.
 
         The batch axes are called `object_0`, `object_1`, ...; the covariance has the axes `parameter` and
         `parameter_`, whose coordinates are the labels.
@@ -118,10 +131,11 @@ class Solution:
         variables |= {f"{name}_error": each(values, name) for name, values in self.standard_error.items()}
         for name in ("chi2", "iterations", "starts", "status"):
             variables[name] = each(getattr(self, name), name)
-        axes = ("parameter", "parameter_")
-        variables["covariance"] = xarray.DataArray(
-            self.covariance, dims=[*objects, *axes], coords={axis: list(self.labels) for axis in axes}
-        )
+        if self.has_matrix:
+            axes = ("parameter", "parameter_")
+            variables["covariance"] = xarray.DataArray(
+                self.covariance, dims=[*objects, *axes], coords={axis: list(self.labels) for axis in axes}
+            )
         return xarray.Dataset(variables)
 
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Solution:
@@ -131,6 +145,8 @@ class Solution:
             value = getattr(self, field.name)
             if isinstance(value, dict):
                 fields[field.name] = {name: change(array) for name, array in value.items()}
+            elif field.name == "covariance" and not self.has_matrix:
+                fields[field.name] = None if value is None else value.each(change)
             else:
                 fields[field.name] = value if field.name == "labels" else change(value)
         return Solution(**fields)

@@ -19,9 +19,10 @@ from jaxinv.devices import over_devices
 from jaxinv.networks import Network
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
-from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Result, damped_step, lapack_of
+from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
+from jaxinv.optimize.levenberg_marquardt import damped_step
 from jaxinv.optimize.normal import in_units, quadratic_model, scales
+from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
@@ -186,7 +187,7 @@ def _answer(estimator: PointEstimator, problem: Problem, raw: Array, observed: A
     at = Result(vector, normal, near_enough(gain, normal.cost), one, one)
     result = Result(*in_units(at, scale), *at[2:])
     n_valid = jnp.sum(problem.noise.valid(values, observed))
-    out = summarize(problem, layout, result, observed, known, n_valid)
+    out = summarize(Objective(problem, observed, known), result, n_valid)
     if estimator.settings.loss == "truth":
         error = jnp.exp(log_error) * estimator.parameters.slopes(parameters)
         error = jnp.where(jnp.isfinite(out["chi2"]), error, jnp.nan)

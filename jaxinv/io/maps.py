@@ -22,6 +22,7 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
+        InputError: the maps have no dense covariance.
     """
     solution = maps.solution
     images = Images(maps.header, maps.provenance)
@@ -38,6 +39,8 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
         images.add_codes("ROUTE", maps.route, Route)
     images.add("ITERATIONS", solution.iterations.astype(np.int32), comment="model evaluations over all starts")
     images.add("STARTS", solution.starts.astype(np.int16), comment="starting points used")
+    if not solution.has_matrix:
+        raise InputError("the maps have no dense covariance, which their file holds: fit with one")
     units = [maps.units.get(label.partition("[")[0], "") for label in solution.labels]
     factor = np.array([degrees_in(unit) for unit in units])
     covariance = solution.covariance * (factor[:, None] * factor).astype(solution.covariance.dtype)

@@ -62,7 +62,7 @@ def assure(
     *,
     chi2: float,
     fixed: Mapping[str, ArrayLike] | None = None,
-    settings: LevenbergMarquardt | None = None,
+    solver: LevenbergMarquardt | None = None,
     seed: int = 0,
     first_index: int = 0,
 ) -> Assured:
@@ -78,7 +78,7 @@ def assure(
         data: `(*batch, *prediction_shape)`, or an `Observation` of that.
         chi2: what converged fits reach, such as the 99th percentile of their chi2.
         fixed: parameters known for each object.
-        settings: of the full fit.
+        solver: of the full fit.
         seed: of its random starts.
         first_index: as in `fit`.
 
@@ -88,15 +88,15 @@ def assure(
     rows = batch.in_rows(problem, data, fixed)
     if np.shape(answer.status) != rows.shape:
         raise ValueError(f"the answer is for a batch of {np.shape(answer.status)}, the data are of {rows.shape}")
-    settings = settings or LevenbergMarquardt()
+    solver = solver or LevenbergMarquardt()
     solution = _flat(answer, len(rows.shape))
     route = np.full(rows.n, Route.QUICK, np.int16)
     few = dataclasses.replace(
-        settings, max_iterations=min(_FEW, settings.max_iterations), n_starts=1, damping=1e-3, tolerance=_GAIN,
+        solver, max_iterations=min(_FEW, solver.max_iterations), n_starts=1, damping=1e-3, tolerance=_GAIN,
         relative_tolerance=_RELATIVE_GAIN,
     )  # fmt: skip
     # A misfit that passes is good enough for a fit anew, too: no further start is taken.
-    full = dataclasses.replace(settings, enough=max(float(settings.enough), min(chi2, 1e30)))
+    full = dataclasses.replace(solver, enough=max(float(solver.enough), min(chi2, 1e30)))
     for step in (Route.REFINED, Route.REFITTED):
         fails = ~_converged(solution)
         if step == Route.REFITTED:
@@ -119,7 +119,7 @@ def _converged(solution: Solution) -> np.ndarray:
 
 
 def _refit(
-    rows: batch.Rows, left: np.ndarray, solution: Solution | None, settings: Any, seed: int, first_index: int
+    rows: batch.Rows, left: np.ndarray, solution: Solution | None, solver: Any, seed: int, first_index: int
 ) -> Solution:
     """Fit some objects, from where they are if a solution is given.
 
@@ -139,7 +139,7 @@ def _refit(
             value = solution.parameters[name][chosen]
             initial[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
     few = batch.Rows(rows.problem, observed, known, (size,))
-    found = fit_rows(few, initial, settings, seed, first_index + chosen)
+    found = fit_rows(few, initial, solver, seed, first_index + chosen)
     return found.each(lambda x: x[: len(left)])
 
 
@@ -161,5 +161,5 @@ def _put(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> 
         if isinstance(a, dict):
             fields[field.name] = {name: put(a[name], b[name]) for name in a}
         else:
-            fields[field.name] = a if field.name == "labels" else put(a, b)
+            fields[field.name] = a if a is None or field.name == "labels" else put(a, b)
     return Solution(**fields)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,38 +13,79 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxinv import batch, priors
-from jaxinv.coordinates import Layout
 from jaxinv.devices import over_devices
+from jaxinv.linearization import MOST_DENSE
+from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
-from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt, Result, lapack_of, solve
-from jaxinv.optimize.normal import prior_cost
+from jaxinv.optimize import covariance, lanes
+from jaxinv.optimize.gauss_newton_cg import GaussNewtonCG
+from jaxinv.optimize.lbfgs import LBFGS
+from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
+from jaxinv.optimize.normal import Normal, prior_cost
+from jaxinv.optimize.objective import Objective
+from jaxinv.optimize.solver import Solver
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve
+from jaxinv.small_matrices import lapack_work
 from jaxinv.solution import Solution, Status
 
 _BATCH = 256
 """Objects whose first estimates and final statistics are computed together; bounds the memory."""
 
 
+class Result(NamedTuple):
+    """What became of an object, in the parameters' units and the order of `Layout`.
+
+    Attributes:
+        vector: `(n_free,)` best parameters.
+        normal: the quadratic model there, if it is at hand.
+        converged: whether they are a minimum.
+        evaluations: of the model.
+        starts: taken.
+    """
+
+    vector: Array
+    normal: Normal | None
+    converged: Array
+    evaluations: Array
+    starts: Array
+
+
+def default_solver(problem: Problem) -> Solver:
+    """What suits a problem: by whether there are residuals, and by the number of parameters."""
+    if not isinstance(problem.noise, Samplewise):
+        return LBFGS()
+    return LevenbergMarquardt() if sum(problem.layout.sizes) <= MOST_DENSE else GaussNewtonCG()
+
+
+def lapack_of(problem: Problem) -> int:
+    """What `devices.over_devices` has to be told of a program that inverts normal matrices of this problem."""
+    n = sum(problem.layout.sizes)
+    return lapack_work(n) if n <= MOST_DENSE else 0
+
+
 def fit(
     problem: Problem,
     data: ArrayLike | Observation,
     *,
+    solver: Solver | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Mapping[str, ArrayLike] | None = None,
-    settings: LevenbergMarquardt | None = None,
     seed: int = 0,
     first_index: int = 0,
 ) -> Solution:
     """Invert: minimize the sum of squared whitened residuals, minus twice the log prior where it is not flat.
 
+    For a noise without residuals, minus twice its log density takes the place of the sum.
+
     Args:
         problem: forward model, noise and prior.
-        data: `(*batch, *prediction_shape)`, or an `Observation` of that with its own sigma and mask. Non-finite values
-            are missing samples. The axes in front of the prediction's are the batch: one object, a slit, a map.
+        data: `(*batch, *data_shape)`, or an `Observation` of that with its own sigma and mask. Non-finite values are
+            missing samples. The axes in front of an object's own are the batch: one object, a slit, a map.
+        solver: how each object is fitted, and what of its covariance is wanted: `LevenbergMarquardt(n_starts=...)`,
+            `GaussNewtonCG`, `LBFGS`; the default is the first, the second above a hundred parameters, and the third
+            where the noise has no residuals.
         fixed: parameters known for each object, `(*batch, *parameter_shape)`, or one value for all.
         initial: first starting values in place of the forward model's estimates, same shapes.
-        settings: of Levenberg-Marquardt, in particular `n_starts`.
         seed: of the starting points that are drawn from the prior.
         first_index: the index of the first object in a larger batch that is fitted in pieces: the pieces draw the
             starting points that the whole would.
@@ -54,28 +96,55 @@ def fit(
 
     Raises:
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
-            not a parameter, or the data carry a unit.
+            not a parameter, the data carry a unit, or the solver needs residuals that the noise does not have.
     """
+    solver = _checked(solver, problem)
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
-    return fit_rows(rows, first, settings or LevenbergMarquardt(), seed, first_index + np.arange(rows.n))
+    return fit_rows(rows, first, solver, seed, first_index + np.arange(rows.n))
+
+
+def _checked(solver: Solver | None, problem: Problem) -> Solver:
+    """The solver, or the default.
+
+    Raises:
+        ValueError: it is something else, or needs residuals that the noise does not have.
+    """
+    if solver is None:
+        return default_solver(problem)
+    if not isinstance(solver, Solver):
+        made = f": make one of it, {solver.__name__}()" if isinstance(solver, type) else ""
+        raise ValueError(f"`solver` is a LevenbergMarquardt, a GaussNewtonCG or an LBFGS; found {solver!r:.60}{made}")
+    if not isinstance(problem.noise, Samplewise) and not isinstance(solver, LBFGS):
+        raise ValueError(
+            f"{type(solver).__name__} needs residuals, which {type(problem.noise).__name__} noise does not have: take "
+            "solver=LBFGS()"
+        )
+    return solver
 
 
 def fit_rows(
-    rows: batch.Rows, first: Mapping[str, np.ndarray], settings: LevenbergMarquardt, seed: int, indices: np.ndarray
+    rows: batch.Rows, first: Mapping[str, np.ndarray], solver: Solver, seed: int, indices: np.ndarray
 ) -> Solution:
     """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for."""
     # Numbers as arrays, so that another tolerance is not another program.
-    settings = jax.tree.map(np.float32, settings)
+    solver = jax.tree.map(np.float32, solver)
     inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
-    common = (settings, rows.problem, jax.random.key(seed))
+    common = (solver, rows.problem, jax.random.key(seed))
     arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem))
-    return to_solution(rows.problem, rows.known, arrays, rows.shape)
+    found = to_solution(rows.problem, rows.known, arrays, rows.shape)
+    if solver.covariance != "operator":
+        return found
+    vector = np.concatenate(
+        [np.reshape(arrays["parameters"][name], (rows.n, -1)) for name in rows.problem.layout.names], axis=1
+    )
+    each = covariance.CovarianceOperator(rows.problem, rows.observed, rows.known, vector)
+    return dataclasses.replace(found, covariance=each.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])))
 
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
-    settings, problem, key = common
+    solver, problem, key = common
     observed, known, first, indices = inputs
     layout, coordinates = problem.layout, problem.coordinates
     dtype = jax.tree.leaves(observed)[0].dtype
@@ -91,27 +160,33 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         guesses = {name: guesses[name].astype(dtype) for name in guesses}
         for name in first.keys() & guesses.keys():
             guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
-        draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(settings.n_starts - n_guesses, 0),))
+        draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(solver.n_starts - n_guesses, 0),))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
-        return jax.vmap(coordinates.vector)(points)[: settings.n_starts]
+        return jax.vmap(coordinates.vector)(points)[: solver.n_starts]
 
     n_valid = jax.vmap(count)(observed)
     # Nothing is done for objects without data, which fill a batch up to a size that is compiled already.
     starts = _each(begin, (observed, known, first, indices), n_valid > 0)
-    noise = 1 + settings.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
-    expected = (n_valid * jnp.maximum(noise, settings.enough)).astype(dtype)
-    result, last = solve(settings, problem, starts, observed, known, expected, n_valid > 0)
+    if isinstance(problem.noise, Samplewise):
+        noise = 1 + solver.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
+        expected = (n_valid * jnp.maximum(noise, solver.enough)).astype(dtype)
+    else:  # nobody knows how low it should be
+        expected = jnp.full(n_valid.shape, -jnp.inf, dtype)
+    best = lanes.run(solver, problem, starts, observed, known, expected, n_valid > 0)
 
     def finish(item: Any) -> dict[str, Any]:
-        result, last, observed, known, n_valid = item
+        best, observed, known, n_valid = item
+        objective, answer = Objective(problem, observed, known), best.answer
+        vector, last = (layout.ravel(coordinates.parameters(x)) for x in (answer.vector, answer.last))
         # The last step, which was taken unseen, counts if it led down.
-        misfit = jnp.sum(problem.residual({**known, **layout.unravel(last)}, observed) ** 2)
-        lower = misfit + prior_cost(problem, layout, last) <= result.normal.cost
-        misfit = jnp.where(lower, misfit, result.normal.cost - prior_cost(problem, layout, result.vector))
-        result = result._replace(vector=jnp.where(lower, last, result.vector))
-        return summarize(problem, layout, result, observed, known, n_valid, misfit)
+        misfit = objective.misfit(problem.predict({**known, **layout.unravel(last)}))
+        lower = misfit + prior_cost(problem, layout, last) <= answer.cost
+        misfit = jnp.where(lower, misfit, answer.cost - prior_cost(problem, layout, vector))
+        vector = jnp.where(lower, last, vector)
+        result = Result(vector, answer.normal, best.converged, best.evaluations, best.starts)
+        return summarize(objective, result, n_valid, misfit, solver.covariance)
 
-    return _each(finish, (result, last, observed, known, n_valid), jnp.ones_like(n_valid, bool))
+    return _each(finish, (best, observed, known, n_valid), jnp.ones_like(n_valid, bool))
 
 
 def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:
@@ -137,32 +212,42 @@ def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:
 
 
 def summarize(
-    problem: Problem,
-    layout: Layout,
-    result: Result,
-    observed: Any,
-    known: Any,
-    n_valid: Array,
-    misfit: Array | None = None,
+    objective: Objective, result: Result, n_valid: Array, misfit: Array | None = None, kind: str = "dense"
 ) -> dict[str, Any]:
-    """Parameters, covariance, misfit and status of one object; `misfit`: the sum of squared residuals, if known."""
+    """Parameters, covariance, misfit and status of one object.
+
+    Args:
+        objective: of the object.
+        result: of its fit.
+        n_valid: its valid samples.
+        misfit: the sum of squared residuals, if it is known.
+        kind: what of the covariance is wanted, as `Solver.covariance` says.
+    """
+    problem, layout, known = objective.problem, objective.layout, objective.known
     vector = result.vector
     dtype = vector.dtype
     free = layout.unravel(vector)
     if misfit is None:
-        misfit = jnp.sum(problem.residual({**known, **free}, observed) ** 2)
-    chi2 = misfit / jnp.maximum(n_valid, 1)
-    covariance = _inverse(result.normal.curvature)
+        misfit = objective.misfit(problem.predict({**known, **free}))
+    chi2 = misfit / jnp.maximum(n_valid, 1) if objective.samplewise else jnp.asarray(jnp.nan, dtype)
     everything = {name: jnp.asarray(value, dtype) for name, value in problem.complete({**known, **free}).items()}
-    error = layout.unravel(jnp.sqrt(jnp.diagonal(covariance)))
-    if ties := priors.tied(problem.prior):
-        chain = jax.jacfwd(lambda v: {name: problem.complete({**known, **layout.unravel(v)})[name] for name in ties})
-        for name, by in chain(vector).items():
-            error[name] = jnp.sqrt(jnp.einsum("...i,ij,...j->...", by, covariance, by))
-    at_bound = problem.coordinates.at_bound(free)
+    ties = priors.tied(problem.prior)
+    matrix = None
+    if kind == "dense":
+        normal = result.normal
+        matrix = covariance.inverse(covariance.curvature(objective, vector) if normal is None else normal.curvature)
+        error = layout.unravel(jnp.sqrt(jnp.diagonal(matrix)))
+        error |= covariance.tied_errors(objective, vector, lambda by: jnp.matmul(matrix, by, precision="highest"))
+    elif kind == "none":
+        error = {name: jnp.full(jnp.shape(everything[name]), jnp.nan, dtype) for name in (*layout.names, *ties)}
+    else:
+        error = layout.unravel(jnp.sqrt(covariance.variances(objective, vector)))
+        if ties:
+            error |= covariance.tied_errors(objective, vector, covariance.solver_of(objective, vector))
+    at_bound = objective.coordinates.at_bound(free)
     status = jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED)
     status = jnp.where(result.converged, status, Status.NOT_CONVERGED)
-    status = jnp.where(jnp.isfinite(result.normal.cost), status, Status.FAILED)
+    status = jnp.where(jnp.isfinite(misfit), status, Status.FAILED)
     status = jnp.where(n_valid < len(vector), Status.NO_DATA, status)
     useless = (status == Status.NO_DATA) | (status == Status.FAILED)
     blank = lambda x: jnp.where(useless, jnp.nan, x)  # noqa: E731
@@ -170,21 +255,12 @@ def summarize(
     return {
         "parameters": {name: blank(x) if name in inferred else x for name, x in everything.items()},
         "standard_error": {name: blank(x) for name, x in error.items()},
-        "covariance": blank(covariance),
+        "covariance": None if matrix is None else blank(matrix),
         "chi2": blank(chi2),
         "iterations": result.evaluations,
         "starts": result.starts,
         "status": status.astype(jnp.int16),
     }
-
-
-def _inverse(curvature: Array) -> Array:
-    """The inverse by Cholesky factorization of the unit-diagonal matrix; NaN where it is not positive definite."""
-    diagonal = jnp.diagonal(curvature)
-    size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    matrix = curvature / (size[:, None] * size)
-    inverse = cholesky_solve(cholesky(matrix), jnp.eye(len(size), dtype=curvature.dtype))
-    return jnp.where(jnp.all(diagonal > 0), inverse / (size[:, None] * size), jnp.nan)
 
 
 def labels_of(problem: Problem) -> tuple[str, ...]:

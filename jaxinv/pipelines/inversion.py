@@ -140,34 +140,34 @@ def invert(
     pieces = {} if pieces is None else pieces
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(), n_pixels)
-    settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
     quick = None
     if config.method != "lm":
         # Here, since it imports Flax.
         from jaxinv.pipelines.quick import QuickInversion, load_network
 
         network = network or load_network(config.method)
-        quick = QuickInversion(network, ready, config, wavelength_offset, settings, psf)
+        quick = QuickInversion(network, ready, config, wavelength_offset, solver, psf)
     todo = remaining(pieces, n_pixels, size)
 
-    def fit_some(pixels: np.ndarray, settings: LevenbergMarquardt) -> Solution:
+    def fit_some(pixels: np.ndarray, solver: LevenbergMarquardt) -> Solution:
         fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[pixels]}
-        return fit_pixels(ready, pixels, size, fixed, settings, config.seed)
+        return fit_pixels(ready, pixels, size, fixed, solver, config.seed)
 
     done = n_done(pieces, n_pixels)
     with tqdm(
         total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
     ) as bar:
         if quick is None and todo and config.starts > 1:
-            chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(settings)))
-            settings = dataclasses.replace(settings, enough=enough(chi2))
+            chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(solver)))
+            solver = dataclasses.replace(solver, enough=enough(chi2))
         for start, stop in todo:
             if quick is not None:
                 found = quick(start, stop, size)
                 whole = {**_arrays(found.solution), "route": found.route}
                 pieces[start, stop] = {name: array[: stop - start] for name, array in whole.items()}
             else:
-                pieces[start, stop] = _arrays(fit_some(np.arange(start, stop), settings))
+                pieces[start, stop] = _arrays(fit_some(np.arange(start, stop), solver))
             bar.update(stop - start)
     arrays = join(pieces, n_pixels, {"status": Status.NOT_COMPUTED})
     known = () if wavelength_offset is None else ("wavelength_offset",)
@@ -392,7 +392,7 @@ def fit_pixels(
     pixels: np.ndarray,
     size: int,
     fixed: Mapping[str, np.ndarray],
-    settings: LevenbergMarquardt,
+    solver: LevenbergMarquardt,
     seed: int,
 ) -> Solution:
     """Fit some neighbouring pixels, or a sample of all; filled up to `size`, so that all run one compiled program."""
@@ -400,7 +400,7 @@ def fit_pixels(
     padding = ((0, size - n),)
     spectra = np.pad(spectra, (*padding, (0, 0), (0, 0)), constant_values=np.nan)
     fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
-    solution = fit(ready.problem, spectra, fixed=fixed, settings=settings, seed=seed, first_index=int(pixels[0]))
+    solution = fit(ready.problem, spectra, fixed=fixed, solver=solver, seed=seed, first_index=int(pixels[0]))
     return solution.each(lambda array: array[:n])
 
 

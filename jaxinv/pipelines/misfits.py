@@ -16,9 +16,9 @@ _RUN = 16
 """... in runs of so many neighbours, which are read together."""
 
 
-def one_start(settings: LevenbergMarquardt) -> LevenbergMarquardt:
-    """The settings with which a fit that converges from its first start is content; the same compiled program."""
-    return dataclasses.replace(settings, enough=np.inf)
+def one_start(solver: LevenbergMarquardt) -> LevenbergMarquardt:
+    """The solver that is content with a fit that converges from its first start; the same compiled program."""
+    return dataclasses.replace(solver, enough=np.inf)
 
 
 def reached(n_pixels: int, size: int, fit_some: Callable[[np.ndarray], Solution]) -> np.ndarray:

@@ -138,8 +138,8 @@ def _sample_piece(
     fixed: Mapping[str, np.ndarray],
     advance: Advance,
 ) -> Posterior:
-    settings = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    modes = fit_pixels(ready, np.arange(start, stop), size, fixed, settings, config.seed)
+    solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    modes = fit_pixels(ready, np.arange(start, stop), size, fixed, solver, config.seed)
     return draw(
         ready.problem,
         ready.spectra(start, stop),

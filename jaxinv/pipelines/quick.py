@@ -62,7 +62,7 @@ class QuickInversion:
         ready: the observation.
         config: the options.
         offset: `(n_pixels,)` shift of each pixel's spectrum towards the red [angstrom], if it is known.
-        settings: of the fits that mend what fails.
+        solver: of the fits that mend what fails.
         psf: as in `invert`.
 
     Attributes:
@@ -78,10 +78,10 @@ class QuickInversion:
         ready: Preparation,
         config: InvertConfig,
         offset: np.ndarray | None,
-        settings: LevenbergMarquardt,
+        solver: LevenbergMarquardt,
         psf: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        self._network, self._settings, self._seed = quick.network, settings, config.seed
+        self._network, self._solver, self._seed = quick.network, solver, config.seed
         self._spectra = ready.spectra
         first, last, n = quick.card["wavelength"]
         wavelength = np.linspace(first, last, int(n))
@@ -122,10 +122,10 @@ class QuickInversion:
 
         def fit_some(pixels: np.ndarray) -> Solution:
             return fit(
-                self._problem, ready.some_spectra(pixels), fixed=self._fixed(pixels), settings=settings, seed=self._seed
+                self._problem, ready.some_spectra(pixels), fixed=self._fixed(pixels), solver=solver, seed=self._seed
             )
 
-        n, settings = ready.cube.n_pixels, one_start(self._settings)
+        n, solver = ready.cube.n_pixels, one_start(self._solver)
         good = reached(n, n, fit_some)
         return float(np.percentile(good, _REACHED)) if good.size else np.inf
 
@@ -144,6 +144,6 @@ class QuickInversion:
         fixed = {k: np.pad(v, padding, mode="edge") if np.ndim(v) else v for k, v in fixed.items()}
         answer = self._network(self._problem, spectra, fixed=fixed)
         return assure(
-            self._problem, answer, spectra, chi2=self.chi2, fixed=fixed, settings=self._settings, seed=self._seed,
+            self._problem, answer, spectra, chi2=self.chi2, fixed=fixed, solver=self._solver, seed=self._seed,
             first_index=start,
         )  # fmt: skip

@@ -211,7 +211,7 @@ def report(network: Any, stated: Statement, n: int, key: Any) -> dict[str, Any]:
     best, seconds = timed(lambda: fit(problem, data, fixed=known))
     mine, my_seconds = timed(lambda: network(problem, data, fixed=known))
     six = LevenbergMarquardt(max_iterations=7, n_starts=1)
-    classical, _ = timed(lambda: fit(problem, data, fixed=known, settings=six))
+    classical, _ = timed(lambda: fit(problem, data, fixed=known, solver=six))
     numbers = {
         "chi2_99": np.percentile(best, 99),
         "within_5_percent": np.mean(mine <= 1.05 * best),

@@ -244,11 +244,21 @@ def _normal(
     mean = np.array([_nearest(posterior, name, float(fit.parameters[name][index]), draws[name]) for name in names])
     covariance = np.full((len(names), len(names)), np.nan)
     place = [fit.labels.index(name) if name in fit.labels else None for name in names]
+    if fit.has_matrix:
+        matrix = fit.covariance[index]
+    else:  # standard errors alone
+        errors = np.concatenate([np.ravel(fit.standard_error[name][index]) for name in _inferred(fit)])
+        matrix = np.diag(errors**2)
     for a, i in enumerate(place):
         for b, j in enumerate(place):
             if i is not None and j is not None:
-                covariance[a, b] = fit.covariance[index][i, j]
+                covariance[a, b] = matrix[i, j]
     return mean * factor, covariance * factor[:, None] * factor
+
+
+def _inferred(fit: Solution) -> list[str]:
+    """The parameters of the covariance, in its order."""
+    return list(dict.fromkeys(label.partition("[")[0] for label in fit.labels))
 
 
 def _marginal(axis: Axes, name: str, draws: np.ndarray, normal: tuple[float, float] | None) -> None:

@@ -17,7 +17,7 @@ from jaxinv import batch, priors
 from jaxinv.arviz_adapter import as_posterior, to_arviz
 from jaxinv.batch import Rows
 from jaxinv.observation import Observation
-from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.optimize import Solver, fit
 from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
 from jaxinv.sampling import programs, runs
@@ -88,7 +88,7 @@ def draw(
     method: Method | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Solution | None = None,
-    settings: LevenbergMarquardt | None = None,
+    solver: Solver | None = None,
     first_index: int = 0,
     group: int = 0,
     advance: Advance | None = None,
@@ -102,7 +102,7 @@ def draw(
         method: `HMC()` by default.
         fixed: parameters known for each object.
         initial: what `fit` returned.
-        settings: of the fit that finds the modes.
+        solver: of the fit that finds the modes.
         first_index: the index of the first object in a larger batch that is sampled in pieces: the pieces draw from the
             keys that the whole would.
         group: objects sampled together on one device, padded to that many; 0: chosen for the device and the batch.
@@ -114,7 +114,7 @@ def draw(
     if initial is not None:
         _check_initial(rows, initial)
     else:
-        initial = fit(problem, data, fixed=fixed, settings=settings, first_index=first_index)
+        initial = fit(problem, data, fixed=fixed, solver=solver, first_index=first_index)
     no_data = np.asarray(programs.count_valid(rows.problem, rows.observed)) == 0
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
     finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)

@@ -16,9 +16,10 @@ from jaxinv import batch
 from jaxinv.devices import over_devices
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
-from jaxinv.optimize.fit import summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import Result, damped_step, lapack_of
+from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
+from jaxinv.optimize.levenberg_marquardt import damped_step
 from jaxinv.optimize.normal import in_units
+from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
 from jaxinv.solution import Solution
 from jaxinv.training import folder
@@ -117,6 +118,6 @@ def _loop(static: Any, inputs: Any) -> dict[str, Any]:
         converged = near_enough(gain, trace.normal.cost)
         count = jnp.asarray(len(trace.costs), jnp.int32)
         result = Result(*in_units(trace, learned.scale), converged, count, jnp.ones_like(count))
-        return summarize(problem, layout, result, observed, known, n_valid)
+        return summarize(Objective(problem, observed, known), result, n_valid)
 
     return jax.lax.map(one, inputs, batch_size=_BATCH)

@@ -61,7 +61,7 @@ def test_a_correlated_prior_gives_the_posterior_in_closed_form() -> None:
     coefficients = dist.MultivariateNormal(jnp.asarray(centre), jnp.asarray(covariance))
     problem = Problem(Polynomial(), Gaussian(sigma), {"coefficients": coefficients, "scale": 1.0})
     data = np.random.default_rng(1).normal(0.5, sigma, (6, len(X))).astype(np.float32)
-    found = fit(problem, data, settings=EXACT)
+    found = fit(problem, data, solver=EXACT)
     design, inverse = X[:, None] ** np.arange(3), np.linalg.inv(covariance)
     precision = design.T @ design / sigma**2 + inverse
     expected = np.linalg.solve(precision, design.T @ data.T / sigma**2 + (inverse @ centre)[:, None])
@@ -88,7 +88,7 @@ def test_a_correlated_prior_with_a_tied_parameter() -> None:
     pair = dist.MultivariateNormal(jnp.zeros(2), jnp.asarray(covariance))
     problem = Problem(Plane(), Gaussian(1.0), {"pair": pair, "twice": Tied("pair", lambda p: 2 * p[1])})
     data = np.random.default_rng(2).normal(0.2, 1.0, (4, len(X))).astype(np.float32)
-    found = fit(problem, data, settings=EXACT)
+    found = fit(problem, data, solver=EXACT)
     design = np.column_stack([np.ones_like(X), X + 2 * X**2])
     exact = np.linalg.inv(design.T @ design + np.linalg.inv(covariance))
     np.testing.assert_allclose(found.covariance, np.broadcast_to(exact, (4, 2, 2)), rtol=2e-3)
@@ -155,8 +155,8 @@ def test_a_certified_problem_of_nist(start: dict[str, float]) -> None:
     x = np.array([77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0])
     prior = {"b1": dist.Uniform(1.0, 2000.0), "b2": dist.Uniform(1e-6, 1e-2)}
     sigma = 1.0187876330e-1  # the certified residual standard deviation
-    settings = LevenbergMarquardt(tolerance=1e-10, relative_tolerance=0.0, n_starts=1)
-    found = fit(Problem(Misra1a(x), Gaussian(sigma), prior), y, initial=start, settings=settings)
+    solver = LevenbergMarquardt(tolerance=1e-10, relative_tolerance=0.0, n_starts=1)
+    found = fit(Problem(Misra1a(x), Gaussian(sigma), prior), y, initial=start, solver=solver)
     assert found.parameters["b1"] == pytest.approx(2.3894212918e02, rel=1e-6)
     assert found.parameters["b2"] == pytest.approx(5.5015643181e-04, rel=1e-6)
     assert found.standard_error["b1"] == pytest.approx(2.7070075241, rel=1e-4)
@@ -179,9 +179,9 @@ class Rosenbrock(Forward):
 def test_rosenbrocks_valley_from_many_starts() -> None:
     prior = {"x": dist.Uniform(-3.0, 3.0), "y": dist.Uniform(-3.0, 3.0)}
     start = np.random.default_rng(0).uniform(-3, 3, (2, 200)).astype(np.float32)
-    settings = LevenbergMarquardt(n_starts=1, tolerance=1e-6, relative_tolerance=0.0)
+    solver = LevenbergMarquardt(n_starts=1, tolerance=1e-6, relative_tolerance=0.0)
     initial = {"x": start[0], "y": start[1]}
-    found = fit(Problem(Rosenbrock(), Gaussian(1.0), prior), np.zeros((200, 2)), initial=initial, settings=settings)
+    found = fit(Problem(Rosenbrock(), Gaussian(1.0), prior), np.zeros((200, 2)), initial=initial, solver=solver)
     np.testing.assert_allclose(found.parameters["x"], 1, atol=5e-3)
     np.testing.assert_allclose(found.parameters["y"], 1, atol=1e-2)
 
@@ -190,9 +190,9 @@ def test_a_cyclic_parameter_is_wrapped() -> None:
     prior = {"amplitude": dist.Uniform(0.1, 5.0), "phase": priors.Cyclic(0.0, 2 * np.pi)}
     phase = np.linspace(0.02, 6.26, 40)
     data = 2 * np.cos(3 * X - phase[:, None])
-    settings = LevenbergMarquardt(n_starts=1)
+    solver = LevenbergMarquardt(n_starts=1)
     initial = {"phase": np.mod(phase + 1.5, 2 * np.pi), "amplitude": 1.0}
-    found = fit(Problem(Wave(), Gaussian(0.01), prior), data, initial=initial, settings=settings)
+    found = fit(Problem(Wave(), Gaussian(0.01), prior), data, initial=initial, solver=solver)
     turn = np.mod(found.parameters["phase"] - phase + np.pi, 2 * np.pi) - np.pi
     np.testing.assert_allclose(turn, 0, atol=1e-3)
     assert np.all((found.parameters["phase"] >= 0) & (found.parameters["phase"] <= 2 * np.pi))
@@ -278,7 +278,7 @@ def test_what_others_reach_is_enough() -> None:
     bent = line_data(6) + 0.5 * np.sin(9 * X)  # which no line describes
     many = fit(problem, bent)
     assert np.all(many.starts >= 2)
-    few = fit(problem, bent, settings=LevenbergMarquardt(enough=float(many.chi2.max())))
+    few = fit(problem, bent, solver=LevenbergMarquardt(enough=float(many.chi2.max())))
     assert np.all(few.starts == 1)
     np.testing.assert_allclose(few.chi2, many.chi2, rtol=1e-5)
 
@@ -286,9 +286,9 @@ def test_what_others_reach_is_enough() -> None:
 def test_the_last_step_is_taken_unseen_and_only_if_it_leads_down() -> None:
     data = np.stack([decay_data(seed) for seed in range(40)])
     problem = Problem(Decay(), Gaussian(0.05), DECAY)
-    exact = fit(problem, data, settings=EXACT)
+    exact = fit(problem, data, solver=EXACT)
     found = fit(problem, data)
-    coarse = fit(problem, data, settings=LevenbergMarquardt(tolerance=20.0))
+    coarse = fit(problem, data, solver=LevenbergMarquardt(tolerance=20.0))
     assert found.iterations.mean() < exact.iterations.mean()
     np.testing.assert_array_less(found.chi2, exact.chi2 + 0.01 / len(X))
     for some in (found, coarse):
@@ -316,8 +316,8 @@ def test_failures_are_flagged() -> None:
     failed = fit(Problem(Broken(), Gaussian(0.1), LINE), line_data(2))
     assert np.all(failed.status == Status.FAILED)
     assert np.all(np.isnan(failed.parameters["slope"]))
-    settings = LevenbergMarquardt(max_iterations=1, n_starts=1)
-    stopped = fit(Problem(Decay(), Gaussian(0.05), DECAY), decay_data(), settings=settings)
+    solver = LevenbergMarquardt(max_iterations=1, n_starts=1)
+    stopped = fit(Problem(Decay(), Gaussian(0.05), DECAY), decay_data(), solver=solver)
     assert stopped.status == Status.NOT_CONVERGED
     assert np.isfinite(stopped.parameters["rate"])
 
@@ -335,7 +335,7 @@ def test_pieces_lanes_and_repetition_change_nothing() -> None:
     data = np.stack([decay_data(seed) for seed in range(24)])
     whole, again = fit(problem, data), fit(problem, data)
     pieces = [fit(problem, data[k : k + 8], first_index=k) for k in (0, 8, 16)]
-    lanes = fit(problem, data, settings=LevenbergMarquardt(lanes=3))
+    lanes = fit(problem, data, solver=LevenbergMarquardt(lanes=3))
     for name in DECAY:
         np.testing.assert_array_equal(again.parameters[name], whole.parameters[name])
         joined = np.concatenate([piece.parameters[name] for piece in pieces])
@@ -486,7 +486,7 @@ def test_another_seed_sigma_or_tolerance_is_not_another_program(noise: type) -> 
     problem = lambda sigma: Problem(Decay(), noise(sigma), prior)  # noqa: E731
     assert compilations(lambda: fit(problem(0.1), data, seed=1)) > 0
     assert compilations(lambda: fit(problem(0.2), data, seed=2)) == 0
-    assert compilations(lambda: fit(problem(1), data, settings=LevenbergMarquardt(tolerance=0.1))) == 0
+    assert compilations(lambda: fit(problem(1), data, solver=LevenbergMarquardt(tolerance=0.1))) == 0
     assert compilations(lambda: fit(problem(0.3), data, first_index=7, seed=2**40)) == 0
     key = jax.random.key
     method = Laplace(n_draws=100)

@@ -41,7 +41,7 @@ def fresh():
     _, data = PROBLEM.simulate(jax.random.key(9), (500,))
     classical = ji.LevenbergMarquardt(max_iterations=STEPS + 1, n_starts=1)
     best = ji.fit(PROBLEM, data)
-    return data, best, near_converged(ji.fit(PROBLEM, data, settings=classical), best)
+    return data, best, near_converged(ji.fit(PROBLEM, data, solver=classical), best)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,8 @@ def test_without_a_network_it_is_levenberg_marquardt(float64: None) -> None:
     trace = run(learned, PROBLEM, guess, data, {})
     names = PROBLEM.layout.names
     start = {name: guess[k] for k, name in enumerate(names)}
-    settings = ji.LevenbergMarquardt(
-        max_iterations=3, n_starts=1, tolerance=0.0, damping=0.1, increase=5.0, decrease=8.0
-    )
-    classical = ji.fit(PROBLEM, data, initial=start, settings=settings)
+    solver = ji.LevenbergMarquardt(max_iterations=3, n_starts=1, tolerance=0.0, damping=0.1, increase=5.0, decrease=8.0)
+    classical = ji.fit(PROBLEM, data, initial=start, solver=solver)
     found = trace.vector * learned.scale
     for k, name in enumerate(names):
         np.testing.assert_allclose(found[k], classical.parameters[name], rtol=1e-9)

@@ -1,0 +1,78 @@
+"""What a solver is: how one object is fitted from one start, and what holds of all starts."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array
+
+from jaxinv.optimize.normal import Normal
+from jaxinv.optimize.objective import Objective
+
+COVARIANCES = ("dense", "diagonal", "operator", "none")
+
+
+class Answer(NamedTuple):
+    """Where a solver stands, from one start.
+
+    Attributes:
+        vector: `(size,)` the best point that was looked at, in coordinates.
+        last: a point that the solver expects to be better still and did not look at; else the same.
+        cost: at `vector`; not finite: there is none.
+        normal: the quadratic model there in the parameters' units, of a solver that has it; else `None`.
+    """
+
+    vector: Array
+    last: Array
+    cost: Array
+    normal: Normal | None
+
+
+class Solver(eqx.Module):
+    """How one object is fitted from one start: `init`, then `step` until `done`; each step evaluates the model once.
+
+    Attributes:
+        max_iterations: steps allowed from one start.
+        n_starts: starting points at most: the forward model's estimates, then draws from the prior.
+        good_enough: no further start is taken once the misfit per sample is below 1 + `good_enough` standard deviations
+            of a misfit that is due to noise alone, sqrt(2 / n_samples).
+        enough: nor once the misfit per sample is below this: what other objects of the kind reach, for data that the
+            model cannot describe to within the noise.
+        agreement: nor once two starts ended with costs that differ by less than this fraction.
+        patience: steps after which a further start is given up, if its cost is still half above the best.
+        lanes: objects worked on at the same time on one device; 0: on a CPU what its cache holds, 16384 on an
+            accelerator, fewer of large objects.
+        covariance: "dense": `(n_free, n_free)`; "diagonal": standard errors alone; "operator": those, and the
+            covariance as an operator; "none".
+    """
+
+    max_iterations: int = eqx.field(static=True, default=150)
+    n_starts: int = eqx.field(static=True, default=4)
+    good_enough: float = 3.0
+    enough: float = 0.0
+    agreement: float = 1e-3
+    patience: float = 15.0
+    lanes: int = eqx.field(static=True, default=0)
+    covariance: str = eqx.field(static=True, default="dense")
+
+    def __check_init__(self) -> None:
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"covariance is one of {', '.join(map(repr, COVARIANCES))}; found {self.covariance!r}")
+
+    @abc.abstractmethod
+    def init(self, objective: Objective, vector: Array) -> Any:
+        """The state before the first step from `vector`, `(size,)` in coordinates; the model is not evaluated."""
+
+    @abc.abstractmethod
+    def step(self, objective: Objective, state: Any) -> Any:
+        """The state after one more evaluation of the model."""
+
+    @abc.abstractmethod
+    def done(self, state: Any) -> Array:
+        """Whether it has converged."""
+
+    @abc.abstractmethod
+    def answer(self, objective: Objective, state: Any) -> Answer:
+        """Where it stands."""
