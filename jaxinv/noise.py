@@ -50,6 +50,10 @@ class Noise(eqx.Module):
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Data with this noise, of the shape `data_shape`."""
 
+    def misfit(self, prediction: Array, data: Any) -> Array:
+        """What an optimizer lowers, a scalar: -2 log density, but for what does not depend on the prediction."""
+        return -2 * self.log_density(prediction, data)
+
     def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the data that go with a prediction."""
         return prediction_shape
@@ -73,7 +77,7 @@ class Noise(eqx.Module):
         return _unpack(data, 1.0 if self.sigma is None else self.sigma, values)[2]
 
     def tail(self, misfit: Array, n_valid: Array) -> Array | None:
-        """The probability that |residual|^2 of new data exceeds `misfit`; `None`: no closed form, draw data to see."""
+        """The probability that the misfit of new data exceeds `misfit`; `None`: no closed form, draw data to see."""
         del misfit, n_valid
         return None
 
@@ -92,6 +96,10 @@ class Samplewise(Noise):
     @abc.abstractmethod
     def residual(self, prediction: Array, data: Any) -> Array:
         """Whitened residuals, data minus prediction, in the shape of the prediction; 0 where the sample is left out."""
+
+    def misfit(self, prediction: Array, data: Any) -> Array:
+        """The sum of squared whitened residuals."""
+        return jnp.sum(self.residual(prediction, data) ** 2)
 
     @property
     def sum_of_squares(self) -> bool:

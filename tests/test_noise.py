@@ -124,7 +124,10 @@ def test_data_may_have_another_shape_than_the_prediction() -> None:
         assert best == pytest.approx(float(g), rel=0.15)
     with pytest.raises(ValueError, match=r"shape \(400,\); Marginal noise takes \(2, 400\)"):
         ji.fit(gain, np.zeros(400))
+    for solver in (ji.LevenbergMarquardt(), ji.GaussNewtonCG()):
+        with pytest.raises(ValueError, match=r"needs residuals, which Marginal noise does not have: take solver=LBFGS"):
+            ji.fit(gain, np.asarray(frames), solver=solver)
     with pytest.raises(ValueError, match="Marginal noise is no sum over samples, so it has no residuals"):
-        ji.fit(gain, np.asarray(frames))
+        gain.residual({"gain": 1.0}, frames[0])
     with pytest.raises(ValueError, match="Marginal noise takes no sigma"):
         ji.fit(gain, Observation(np.asarray(frames), sigma=0.1))

@@ -60,9 +60,7 @@ class Objective(eqx.Module):
 
     def misfit(self, prediction: Array) -> Array:
         """What the data add to the cost."""
-        if self.samplewise:
-            return jnp.sum(self.problem.samplewise.residual(prediction, self.data) ** 2)
-        return -2 * self.problem.noise.log_density(prediction, self.data)
+        return self.problem.noise.misfit(prediction, self.data)
 
     def cost(self, vector: Array) -> Array:
         """The objective, a scalar, at coordinates `(size,)`."""

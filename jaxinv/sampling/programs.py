@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.devices import mesh_of, place, spread
+from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.sampling.diagnostics import Convergence, convergence
@@ -171,7 +172,7 @@ def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Converg
 
 
 def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array], key: Array) -> tuple[Array, Array]:
-    """Posterior mean of the misfit per sample, and the posterior predictive p-value of the misfit.
+    """Posterior mean of the misfit per sample (NaN without residuals), and its posterior predictive p-value.
 
     Gelman, Meng & Stern 1996, Statistica Sinica 6, 733: the probability, over draws of the parameters and of new data,
     that the new data's misfit exceeds that of the real ones.
@@ -185,15 +186,16 @@ def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array],
     def one(item: tuple[dict[str, Array], Array]) -> tuple[Array, Array]:
         parameters, key = item
         prediction = problem.predict({**known, **parameters})
-        real = jnp.sum(problem.samplewise.residual(prediction, observed) ** 2)
+        real = problem.noise.misfit(prediction, observed)
         exceeds = problem.noise.tail(real, n_valid)
         if exceeds is None:
             replicate = _with_noise(problem, observed, prediction, key)
-            exceeds = jnp.sum(problem.samplewise.residual(prediction, replicate) ** 2) >= real
+            exceeds = problem.noise.misfit(prediction, replicate) >= real
         return real, exceeds.astype(real.dtype)
 
     real, exceeds = jax.lax.map(one, (draws, jax.random.split(key, n_draws)), batch_size=_TOGETHER)
-    return jnp.mean(real) / n_valid, jnp.mean(exceeds)
+    chi2 = jnp.mean(real) / n_valid if isinstance(problem.noise, Samplewise) else jnp.asarray(jnp.nan, real.dtype)
+    return chi2, jnp.mean(exceeds)
 
 
 def _some(free: dict[str, Array], n: int) -> dict[str, Array]:

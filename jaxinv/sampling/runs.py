@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from jaxinv import batch
 from jaxinv.batch import Rows
+from jaxinv.noise import Samplewise
 from jaxinv.posterior import PosteriorStatus
 from jaxinv.sampling import programs
 from jaxinv.sampling.diagnostics import Convergence, bfmi, reliable_pareto_k
@@ -154,7 +155,9 @@ def status_of(work: Work, finished: dict[str, Any]) -> np.ndarray:
         reliable &= scalars["weights_ess"] > min(_LEAST_ESS, n_draws / 2)
         status[~reliable] = PosteriorStatus.UNRELIABLE_WEIGHTS
     lp = finished["stats"]["lp"].reshape(n, -1)
-    found = np.all(np.isfinite(lp) & (lp > -1e11), axis=1) & np.isfinite(scalars["chi2"])
+    found = np.all(np.isfinite(lp) & (lp > -1e11), axis=1)
+    if isinstance(work.rows.problem.noise, Samplewise):
+        found &= np.isfinite(scalars["chi2"])
     status[~found] = PosteriorStatus.FAILED
     return status
 

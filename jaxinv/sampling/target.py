@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.coordinates import Coordinates
+from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
 from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part, solve_upper
 
@@ -76,7 +77,12 @@ def locate(
         return -priors.log_prob(problem.prior, constrained(z)) - coordinates.log_volume(z)
 
     def curvature(z: Array) -> tuple[Array, Array]:
-        """Gradient, and Gauss-Newton curvature of the likelihood with the convex part of the prior's."""
+        """Gradient, and Gauss-Newton curvature of the likelihood with the convex part of the prior's.
+
+        Of a noise without residuals, the convex part of it all.
+        """
+        if not isinstance(problem.noise, Samplewise):
+            return jax.grad(objective)(z), positive_part(jax.hessian(objective)(z)) + jnp.diag(floor)
         chain = jax.jacfwd(constrained)(z)
         free = constrained(z)
         residual, pull = jax.linearize(lambda p: problem.residual({**known, **p}, observed).ravel(), free)
