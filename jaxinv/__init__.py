@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxinv.optimize import Solver as Solver
     from jaxinv.optimize import assure as assure
     from jaxinv.optimize import fit as fit
+    from jaxinv.optimize import solve as solve
     from jaxinv.pipelines import InvertConfig as InvertConfig
     from jaxinv.pipelines import SampleConfig as SampleConfig
     from jaxinv.pipelines import SynthesizeConfig as SynthesizeConfig
@@ -109,6 +110,7 @@ _NAMES = {
     "predict": "sampling",
     "priors": "",
     "sample": "sampling",
+    "solve": "optimize",
     "spectra": "",
     "unroll": "unrolling",
 }

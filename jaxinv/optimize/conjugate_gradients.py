@@ -19,12 +19,13 @@ _PROBES = 8
 def diagonal_of(product: Callable[[Array], Array], sizes: Sequence[int], dtype: Any) -> Array:
     """An estimate, above 0, of the diagonal of a positive operator, good enough for a preconditioner.
 
-    Bekas, Kokiopoulou & Saad 2007, Appl. Numer. Math. 57, 1214: the mean of v * (A v) over vectors of random signs;
-    exact for blocks of few elements.
+    Bekas, Kokiopoulou & Saad 2007, Appl. Numer. Math. 57, 1214: the mean of v * (A v) over vectors of random signs,
+    drawn to the mean of its block by as much as its scatter within the block is the estimate's own noise. Exact for
+    blocks of few elements.
 
     Args:
         product: A times a vector.
-        sizes: of the blocks of the vector; the elements of a large one are alike to within an order of magnitude or so.
+        sizes: of the blocks of the vector, each of which has one parameter's elements.
         dtype: of the vector.
     """
     large = np.concatenate([np.full(size, size > _FEW) for size in sizes])
@@ -36,9 +37,16 @@ def diagonal_of(product: Callable[[Array], Array], sizes: Sequence[int], dtype: 
         found = found.at[exact].set(jax.lax.map(product, unit)[np.arange(exact.size), exact])
     if large.any():
         signs = jax.random.rademacher(jax.random.key(0), (_PROBES, len(large)), dtype) * large.astype(dtype)
-        mean = jnp.mean(signs * jax.lax.map(product, signs), axis=0)
-        typical = jax.ops.segment_sum(mean, block, len(sizes)) / np.asarray(sizes)
-        found = jnp.where(large, jnp.maximum(mean, 0.1 * jnp.abs(typical[block])), found)
+        each = signs * jax.lax.map(product, signs)
+        mean = jnp.mean(each, axis=0)
+
+        def typical(x: Array) -> Array:
+            return (jax.ops.segment_sum(x, block, len(sizes)) / np.asarray(sizes))[block]
+
+        scatter, noise = typical((mean - typical(mean)) ** 2), typical(jnp.var(each, axis=0, ddof=1)) / _PROBES
+        real = jnp.maximum(scatter - noise, 0) / jnp.where(scatter > 0, scatter, 1)
+        mean = typical(mean) + real * (mean - typical(mean))
+        found = jnp.where(large, jnp.maximum(mean, 0.01 * jnp.abs(typical(mean))), found)
     return jnp.maximum(found, 1e-6 * jnp.max(found) + jnp.finfo(dtype).tiny)
 
 

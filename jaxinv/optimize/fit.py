@@ -98,14 +98,14 @@ def fit(
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
             not a parameter, the data carry a unit, or the solver needs residuals that the noise does not have.
     """
-    solver = _checked(solver, problem)
+    solver = checked(solver, problem)
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
     return fit_rows(rows, first, solver, seed, first_index + np.arange(rows.n))
 
 
-def _checked(solver: Solver | None, problem: Problem) -> Solver:
+def checked(solver: Solver | None, problem: Problem) -> Solver:
     """The solver, or the default.
 
     Raises:
