@@ -65,7 +65,7 @@ def slit(folder: Path) -> None:
         begin = time.perf_counter()
         maps = ji.invert(cube, config, progress=False)
         times.append(time.perf_counter() - begin)
-    print(f"a real Hinode slit, {cube.n_pixels} pixels, reading and calibration included")
+    print(f"a real Hinode slit, {cube.n_pixels} pixels, reading and preparation included")
     print(f"  {np.median(times) / cube.n_pixels * 1e6:.0f} us per pixel, median chi2 {np.median(maps.chi2):.3f}")
     print(f"  {maps.solution.iterations.mean():.1f} evaluations and {maps.solution.starts.mean():.2f} starts per pixel")
     print("  pyMilne, 10 starts: 12900 us, median chi2 2.18")

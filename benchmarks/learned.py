@@ -153,7 +153,7 @@ def slit(folder: Path) -> None:
         print(f"no real slit: {path} is absent (set JAXINV_REFERENCE_DATA)")
         return
     cube = ji.io.read_stokes(path)
-    print(f"a real Hinode slit, {cube.n_pixels} pixels, reading and calibration included")
+    print(f"a real Hinode slit, {cube.n_pixels} pixels, reading and preparation included")
     usual = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3))
     results = {}
     for label, more in (

@@ -16,7 +16,7 @@ from numpyro.infer import NUTS as NumPyroNUTS
 
 import jaxinv as ji
 from jaxinv.pipelines import SampleConfig, prepare
-from jaxinv.posterior import Posterior
+from jaxinv.results.posterior import Posterior
 from jaxinv.sampling import draw
 from jaxinv.sampling.diagnostics import convergence
 

@@ -6,7 +6,7 @@ imported before it is used, so that `import jaxinv` costs nothing.
 
 from typing import TYPE_CHECKING
 
-from jaxinv.lazy import lazily
+from jaxinv.names import lazily
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxinv.amortization import NormalizingFlow as NormalizingFlow
     from jaxinv.amortization import PointEstimate as PointEstimate
     from jaxinv.amortization import amortize as amortize
+    from jaxinv.cli.from_files import invert as invert
     from jaxinv.emulation import Emulator as Emulator
     from jaxinv.emulation import Surrogate as Surrogate
     from jaxinv.emulation import emulate as emulate
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from jaxinv.forward import Knowledge as Knowledge
     from jaxinv.forward import Parameter as Parameter
     from jaxinv.forward import Stage as Stage
-    from jaxinv.from_files import invert as invert
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
     from jaxinv.optimize import LBFGS as LBFGS
@@ -41,10 +41,13 @@ if TYPE_CHECKING:
     from jaxinv.pipelines import SampleConfig as SampleConfig
     from jaxinv.pipelines import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines import TrainConfig as TrainConfig
-    from jaxinv.posterior import Posterior as Posterior
-    from jaxinv.posterior import PosteriorStatus as PosteriorStatus
     from jaxinv.priors import Tied as Tied
     from jaxinv.problem import Problem as Problem
+    from jaxinv.results.posterior import Posterior as Posterior
+    from jaxinv.results.posterior import PosteriorStatus as PosteriorStatus
+    from jaxinv.results.solution import Solution as Solution
+    from jaxinv.results.solution import SolutionMap as SolutionMap
+    from jaxinv.results.solution import Status as Status
     from jaxinv.sampling import HMC as HMC
     from jaxinv.sampling import NUTS as NUTS
     from jaxinv.sampling import SVI as SVI
@@ -54,9 +57,6 @@ if TYPE_CHECKING:
     from jaxinv.sampling import draw as draw
     from jaxinv.sampling import predict as predict
     from jaxinv.sampling import sample as sample
-    from jaxinv.solution import Solution as Solution
-    from jaxinv.solution import SolutionMap as SolutionMap
-    from jaxinv.solution import Status as Status
     from jaxinv.training import Conditions as Conditions
     from jaxinv.training import Training as Training
     from jaxinv.unrolling import LearnedLM as LearnedLM
@@ -80,16 +80,16 @@ _NAMES = {
     "Observation": "observation",
     "Parameter": "forward",
     "PointEstimate": "amortization.settings",
-    "Posterior": "posterior",
-    "PosteriorStatus": "posterior",
+    "Posterior": "results.posterior",
+    "PosteriorStatus": "results.posterior",
     "Problem": "problem",
     "SVI": "sampling",
     "SampleConfig": "pipelines",
-    "Solution": "solution",
-    "SolutionMap": "solution",
+    "Solution": "results.solution",
+    "SolutionMap": "results.solution",
     "Solver": "optimize",
     "Stage": "forward",
-    "Status": "solution",
+    "Status": "results.solution",
     "StokesCube": "observation",
     "Surrogate": "emulation.surrogate",
     "SynthesizeConfig": "pipelines",
@@ -102,7 +102,7 @@ _NAMES = {
     "draw": "sampling",
     "emulate": "emulation",
     "fit": "optimize",
-    "invert": "from_files",
+    "invert": "cli.from_files",
     "io": "",
     "noise": "",
     "pipelines": "",

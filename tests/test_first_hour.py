@@ -117,7 +117,7 @@ def test_angles_survive_arviz() -> None:
     method = ji.Laplace(n_draws=400)
     drawn = ji.draw(problem, data, key=KEY, method=method)
     sampled = ji.sample(problem, data, key=KEY, method=method)
-    from jaxinv.arviz_adapter import as_posterior
+    from jaxinv.results.arviz_adapter import as_posterior
 
     assert as_posterior(sampled).periods == drawn.periods
     assert as_posterior(sampled).standard_deviation()["phase"] == drawn.standard_deviation()["phase"] < 1

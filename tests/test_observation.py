@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxinv.observation import StokesCube
-from jaxinv.solution import Solution, Status
+from jaxinv.results.solution import Solution, Status
 
 WAVELENGTH = np.arange(5.0)
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv import batch
 from jaxinv.amortization.settings import PointEstimate
-from jaxinv.devices import over_devices
+from jaxinv.compute import batch
+from jaxinv.compute.devices import over_devices
 from jaxinv.networks import Network
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
@@ -24,7 +24,7 @@ from jaxinv.optimize.levenberg_marquardt import damped_step
 from jaxinv.optimize.normal import in_units, quadratic_model, scales
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
-from jaxinv.solution import Solution
+from jaxinv.results.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import NOISES, DataCoding

@@ -14,12 +14,12 @@ from tqdm import tqdm
 from jaxinv import priors
 from jaxinv.amortization.flow import FAR, Flow, summary
 from jaxinv.amortization.settings import NormalizingFlow
+from jaxinv.compute.small_matrices import solve_upper
 from jaxinv.networks import Network
 from jaxinv.optimize import fit
 from jaxinv.problem import Problem
 from jaxinv.sampling.programs import locate_all
 from jaxinv.sampling.target import Target
-from jaxinv.small_matrices import solve_upper
 from jaxinv.training.data import Conditions, Example, simulated
 from jaxinv.training.loop import Keeper, train
 from jaxinv.training.settings import Training

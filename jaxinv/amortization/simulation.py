@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
 from jaxinv.amortization.settings import PointEstimate
-from jaxinv.batch import Rows
+from jaxinv.compute.batch import Rows
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.training.data import Conditions, Example, at_level, level, simulated

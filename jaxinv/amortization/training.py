@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from jaxinv import batch
 from jaxinv.amortization.estimator import PointEstimator
 from jaxinv.amortization.flow import Flow
 from jaxinv.amortization.posterior import train_flow
 from jaxinv.amortization.settings import NormalizingFlow, PointEstimate
 from jaxinv.amortization.simulation import Source
+from jaxinv.compute import batch
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(SampleOptions, arguments, arguments.config)
     output = Path(arguments.output)
     from jaxinv import io, plot
-    from jaxinv.pieces import n_done
+    from jaxinv.compute.pieces import n_done
     from jaxinv.pipelines import calibrate_observation, prepare
 
     check_pictures(output)

@@ -110,9 +110,9 @@ def invert_cube(
     import numpy as np
 
     from jaxinv import io, plot
-    from jaxinv.pieces import n_done
+    from jaxinv.compute.pieces import n_done
     from jaxinv.pipelines import invert, load_network, prepare
-    from jaxinv.solution import Route
+    from jaxinv.results.solution import Route
 
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
     psf, offset = read_instrument(options)
@@ -176,7 +176,7 @@ def describe(ready: Any, cube: Any, say: Any) -> None:
     wavelength = ready.wavelength
     say(f"{ny} x {nx} pixels, {len(wavelength)} wavelengths from {wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom")
     say(f"lines       {', '.join(line.name for line in ready.lines)}")
-    say(f"continuum   {ready.calibration.continuum:.6g} {cube.unit}".rstrip())
+    say(f"continuum   {ready.measured.continuum:.6g} {cube.unit}".rstrip())
     say(f"sigma       {' '.join(f'{x:.2g}' for x in ready.sigma)} of the continuum in I, Q, U, V")
-    weak, all_ = ready.calibration.weak
+    weak, all_ = ready.measured.weak
     say(f"wavelengths shifted by {1000 * ready.shift:.1f} mA ({weak} weakly polarized pixels of {all_} looked at)")

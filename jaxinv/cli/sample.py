@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     import numpy as np
 
     from jaxinv import io, plot
-    from jaxinv.pieces import n_done
+    from jaxinv.compute.pieces import n_done
     from jaxinv.pipelines import prepare, sample_maps
 
     store = None if arguments.store is None else Path(arguments.store)

@@ -1,8 +1,8 @@
 """FITS in and out: Stokes cubes, maps of solutions, tables of instruments, and the store of an unfinished run."""
 
-from jaxinv.atomic import OutputError as OutputError
-from jaxinv.atomic import check_writable as check_writable
-from jaxinv.atomic import discard_folder as discard_folder
+from jaxinv.compute.atomic import OutputError as OutputError
+from jaxinv.compute.atomic import check_writable as check_writable
+from jaxinv.compute.atomic import discard_folder as discard_folder
 from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.fits import write_fits as write_fits
 from jaxinv.io.images import degrees_in as degrees_in

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.atomic import write_atomically
+from jaxinv.compute.atomic import write_atomically
 from jaxinv.io.errors import InputError
 
 ORIGIN_CARDS = (

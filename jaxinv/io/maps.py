@@ -9,7 +9,7 @@ import numpy as np
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
 from jaxinv.io.images import Images, degrees_in, kept_cards, read_image, read_provenance, shown_unit, unit_of
-from jaxinv.solution import Route, Solution, SolutionMap, Status
+from jaxinv.results.solution import Route, Solution, SolutionMap, Status
 
 
 def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bool = False) -> None:

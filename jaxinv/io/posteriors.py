@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.atomic import OutputError
+from jaxinv.compute.atomic import OutputError
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
 from jaxinv.io.images import Images, degrees_in, kept_cards, read_image, read_provenance, shown_unit, unit_of
-from jaxinv.posterior import PosteriorMap, PosteriorStatus
+from jaxinv.results.posterior import PosteriorMap, PosteriorStatus
 
 _PARTS = {
     "": ("median", "median of the posterior"),

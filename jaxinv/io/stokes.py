@@ -15,7 +15,7 @@ from jaxinv.io import hinode, spinor
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import ImageRows, image_of, number_of, open_fits, spatial_cards, write_fits
 from jaxinv.observation import StokesCube
-from jaxinv.refraction import vacuum_to_air
+from jaxinv.spectra.refraction import vacuum_to_air
 
 _ROLES = ("y", "x", "stokes", "wavelength")
 _GIVE = "give the wavelengths (--wavelengths FILE on the command line, `wavelength=` in Python)"

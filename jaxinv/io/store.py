@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxinv.atomic import OutputError, discard_folder, write_atomically
+from jaxinv.compute.atomic import OutputError, discard_folder, write_atomically
+from jaxinv.compute.pieces import Piece
 from jaxinv.io.errors import InputError
-from jaxinv.pieces import Piece
 
 
 def unfinished(path: str | os.PathLike[str]) -> dict[str, str]:

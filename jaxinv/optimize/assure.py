@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv import batch, priors
+from jaxinv import priors
+from jaxinv.compute import batch
 from jaxinv.observation import Observation
 from jaxinv.optimize.fit import fit_rows
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
 from jaxinv.problem import Problem
-from jaxinv.solution import Route, Solution, Status
+from jaxinv.results.solution import Route, Solution, Status
 
 _FEW = 10
 """Evaluations of a refinement, at most."""

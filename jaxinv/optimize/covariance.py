@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.linearization import MOST_DENSE
 from jaxinv.optimize import conjugate_gradients
 from jaxinv.optimize.normal import prior_cost, quadratic_model, scales, whitened
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve
 
 _PROBES = 32
 """Random vectors from which standard errors are estimated where there are many."""

@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from jaxinv import batch, priors
-from jaxinv.devices import over_devices
+from jaxinv import priors
+from jaxinv.compute import batch
+from jaxinv.compute.devices import over_devices
+from jaxinv.compute.small_matrices import lapack_work
 from jaxinv.linearization import MOST_DENSE
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
@@ -25,8 +27,7 @@ from jaxinv.optimize.normal import Normal, prior_cost
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Solver
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import lapack_work
-from jaxinv.solution import Solution, Status
+from jaxinv.results.solution import Solution, Status
 
 _BATCH = 256
 """Objects whose first estimates and final statistics are computed together; bounds the memory."""

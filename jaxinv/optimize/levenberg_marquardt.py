@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.optimize import closed_form
 from jaxinv.optimize.normal import Normal, normal_of, with_prior
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Answer, Solver
-from jaxinv.small_matrices import cholesky, cholesky_solve
 
 
 class _State(NamedTuple):

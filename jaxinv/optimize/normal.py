@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.compute.small_matrices import positive_part
 from jaxinv.coordinates import Layout
 from jaxinv.linearization import Linearization
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import positive_part
 
 
 class Normal(NamedTuple):

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.linearization import MOST_DENSE
 from jaxinv.optimize import conjugate_gradients
 from jaxinv.optimize.fit import checked
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Solver
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve
 
 _PRODUCTS = 1000
 """With the Hessian, at most, for one derivative of many parameters."""

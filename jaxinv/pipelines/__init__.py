@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxinv.lazy import lazily
+from jaxinv.names import lazily
 
 if TYPE_CHECKING:
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.config import TrainConfig as TrainConfig
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
-    from jaxinv.pipelines.inversion import prepare as prepare
     from jaxinv.pipelines.posterior import calibrate_observation as calibrate_observation
     from jaxinv.pipelines.posterior import method_of as method_of
     from jaxinv.pipelines.posterior import posterior_predictive as posterior_predictive
     from jaxinv.pipelines.posterior import sample_maps as sample_maps
+    from jaxinv.pipelines.preparation import prepare as prepare
     from jaxinv.pipelines.quick import load_network as load_network
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
@@ -33,7 +33,7 @@ _NAMES = {
     "method_of": "posterior",
     "posterior_predictive": "posterior",
     "load_network": "quick",
-    "prepare": "inversion",
+    "prepare": "preparation",
     "sample_maps": "posterior",
     "simulate_observation": "sunspot",
     "sunspot_parameters": "sunspot",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxinv.optimize import LevenbergMarquardt
-from jaxinv.solution import Solution, Status
+from jaxinv.results.solution import Solution, Status
 
 _SAMPLE = 128
 """Pixels of a map from which it is seen what misfits fits reach there ..."""

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinv.calibration_report import CalibrationReport
+from jaxinv.compute.pieces import Pieces, join, n_done, remaining
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt
-from jaxinv.pieces import Pieces, join, n_done, remaining
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.inversion import Preparation, fit_pixels, matching, prepare, provenance
-from jaxinv.posterior import Posterior, PosteriorMap, PosteriorStatus
+from jaxinv.pipelines.inversion import fit_pixels
+from jaxinv.pipelines.preparation import Preparation, matching, prepare, provenance
+from jaxinv.results.calibration import CalibrationReport
+from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
 from jaxinv.sampling.methods import Method
 from jaxinv.sampling.runs import Advance

@@ -12,11 +12,11 @@ import numpy as np
 from jaxinv.amortization import PointEstimator
 from jaxinv.optimize import Assured, LevenbergMarquardt, assure, fit
 from jaxinv.pipelines.config import InvertConfig
-from jaxinv.pipelines.inversion import Preparation, stated
 from jaxinv.pipelines.misfits import one_start, reached
+from jaxinv.pipelines.preparation import Preparation, stated
 from jaxinv.pipelines.training import shipped
 from jaxinv.problem import Problem
-from jaxinv.solution import Solution
+from jaxinv.results.solution import Solution
 from jaxinv.training.folder import FolderError, check_forward, read_card
 from jaxinv.unrolling import Unrolled
 
@@ -102,7 +102,7 @@ class QuickInversion:
                 f"those of the observation are by up to {1e3 * np.nanmax(np.abs(shifts)):.0f} mA: train a network "
                 "for them"
             )
-        forward, _ = stated(config, ready.lines, wavelength, ready.calibration.profile, psf)
+        forward, _ = stated(config, ready.lines, wavelength, ready.measured.profile, psf)
         check_forward(quick.path, quick.card, forward)
         self._problem = Problem(forward, ready.problem.noise, ready.problem.prior)
         self._offset = offset

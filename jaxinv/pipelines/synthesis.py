@@ -13,7 +13,7 @@ import numpy as np
 from jaxinv.forward import Forward
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines.config import SynthesizeConfig
-from jaxinv.pipelines.inversion import plain_options
+from jaxinv.pipelines.preparation import plain_options
 from jaxinv.spectra.instrument import SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 

@@ -18,7 +18,7 @@ from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation, StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import InvertConfig, TrainConfig
-from jaxinv.pipelines.inversion import plain_options, prepare, stated
+from jaxinv.pipelines.preparation import plain_options, prepare, stated
 from jaxinv.problem import Problem
 from jaxinv.spectra.lines import find_lines
 from jaxinv.training import Conditions, Training

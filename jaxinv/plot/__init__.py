@@ -5,7 +5,7 @@ Every function returns a `matplotlib.figure.Figure` that is tied to no window: a
 
 from typing import TYPE_CHECKING
 
-from jaxinv.lazy import lazily
+from jaxinv.names import lazily
 
 if TYPE_CHECKING:
     from jaxinv.plot.mapping import comparison as comparison

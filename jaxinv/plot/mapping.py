@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
-from jaxinv.posterior import PosteriorMap, PosteriorStatus
-from jaxinv.solution import Solution, SolutionMap, Status
+from jaxinv.results.posterior import PosteriorMap, PosteriorStatus
+from jaxinv.results.solution import Solution, SolutionMap, Status
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 _NO_DATA = "0.6"

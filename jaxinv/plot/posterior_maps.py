@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxinv.plot.mapping import NARROW, extent_of, image_panel, status_panel
 from jaxinv.plot.style import PALETTE, Look, check_names, limits_of, look_of, new_figure
-from jaxinv.posterior import PosteriorMap
+from jaxinv.results.posterior import PosteriorMap
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 

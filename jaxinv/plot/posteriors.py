@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxinv.arviz_adapter import as_posterior
-from jaxinv.calibration_report import LEVELS, CalibrationReport
 from jaxinv.plot.style import PALETTE, check_names, look_of, new_figure
-from jaxinv.posterior import Posterior, unrolled
-from jaxinv.solution import Solution
+from jaxinv.results.arviz_adapter import as_posterior
+from jaxinv.results.calibration import LEVELS, CalibrationReport
+from jaxinv.results.posterior import Posterior, unrolled
+from jaxinv.results.solution import Solution
 
 _STOKES = ("I", "Q", "U", "V")
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jaxinv.atomic import write_atomically
+from jaxinv.compute.atomic import write_atomically
 from jaxinv.names import suggestion
 
 DEGREES = 180 / np.pi

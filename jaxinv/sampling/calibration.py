@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from jaxinv.calibration_report import CalibrationReport
-from jaxinv.pieces import Pieces, join, n_done, remaining
-from jaxinv.posterior import Posterior, PosteriorStatus
+from jaxinv.compute.pieces import Pieces, join, n_done, remaining
 from jaxinv.problem import Problem
+from jaxinv.results.calibration import CalibrationReport
+from jaxinv.results.posterior import Posterior, PosteriorStatus
 from jaxinv.sampling.methods import Chains, Method, checked
 from jaxinv.sampling.programs import object_keys
 from jaxinv.sampling.sampler import advance_of, draw, progress_bar
@@ -110,7 +110,7 @@ def _centred(draws: np.ndarray, true: np.ndarray, low: float, period: float) -> 
 
     The truth takes part in the mean on the same footing as the draws, so that its rank stays exactly uniform.
     """
-    from jaxinv.posterior import unrolled
+    from jaxinv.results.posterior import unrolled
 
     together = unrolled(np.concatenate([draws, true[None]]), low, period)
     return together[:-1], together[-1]

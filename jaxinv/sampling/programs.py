@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv import priors
-from jaxinv.devices import mesh_of, place, spread
+from jaxinv.compute.devices import mesh_of, place, spread
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv import batch
-from jaxinv.batch import Rows
+from jaxinv.compute import batch
+from jaxinv.compute.batch import Rows
 from jaxinv.noise import Samplewise
-from jaxinv.posterior import PosteriorStatus
+from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.sampling import programs
 from jaxinv.sampling.diagnostics import Convergence, bfmi, reliable_pareto_k
 from jaxinv.sampling.methods import Chains, Draws, Method

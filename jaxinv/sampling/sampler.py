@@ -13,17 +13,18 @@ from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from jaxinv import batch, priors
-from jaxinv.arviz_adapter import as_posterior, to_arviz
-from jaxinv.batch import Rows
+from jaxinv import priors
+from jaxinv.compute import batch
+from jaxinv.compute.batch import Rows
 from jaxinv.observation import Observation
 from jaxinv.optimize import Solver, fit
-from jaxinv.posterior import Posterior, PosteriorStatus
 from jaxinv.problem import Problem
+from jaxinv.results.arviz_adapter import as_posterior, to_arviz
+from jaxinv.results.posterior import Posterior, PosteriorStatus
+from jaxinv.results.solution import Solution
 from jaxinv.sampling import programs, runs
 from jaxinv.sampling.methods import Chains, Method, checked
 from jaxinv.sampling.runs import Advance
-from jaxinv.solution import Solution
 
 _SAMPLING = 0x5A
 """Folded into the key, so that a key that has also drawn the data does not draw the same numbers again."""

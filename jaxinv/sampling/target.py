@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv import priors
+from jaxinv.compute.small_matrices import cholesky, cholesky_solve, positive_part, solve_upper
 from jaxinv.coordinates import Coordinates
 from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
-from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part, solve_upper
 
 _STEPS = 25
 

@@ -5,7 +5,7 @@ Looking up lines imports no JAX; the models are imported when they are first use
 
 from typing import TYPE_CHECKING
 
-from jaxinv.lazy import lazily
+from jaxinv.names import lazily
 
 if TYPE_CHECKING:
     from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence

@@ -10,10 +10,10 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from jaxinv.refraction import air_to_vacuum as air_to_vacuum
-from jaxinv.refraction import vacuum_to_air as vacuum_to_air
 from jaxinv.spectra.line import ROMAN, Line, fraction
 from jaxinv.spectra.line_table import LINES, REFERENCES
+from jaxinv.spectra.refraction import air_to_vacuum as air_to_vacuum
+from jaxinv.spectra.refraction import vacuum_to_air as vacuum_to_air
 from jaxinv.spectra.zeeman import effective_lande
 
 

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from jaxinv import __version__
-from jaxinv.atomic import OutputError, write_atomically
+from jaxinv.compute.atomic import OutputError, write_atomically
 from jaxinv.forward import Forward
 from jaxinv.networks import Network
 from jaxinv.priors import Prior, Tied

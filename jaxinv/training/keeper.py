@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinv.atomic import OutputError, write_atomically
+from jaxinv.compute.atomic import OutputError, write_atomically
 
 
 class Checkpoints:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from jaxinv import batch
-from jaxinv.devices import over_devices
+from jaxinv.compute import batch
+from jaxinv.compute.devices import over_devices
 from jaxinv.observation import Observation
 from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
@@ -21,7 +21,7 @@ from jaxinv.optimize.levenberg_marquardt import damped_step
 from jaxinv.optimize.normal import in_units
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
-from jaxinv.solution import Solution
+from jaxinv.results.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding
 from jaxinv.training.data import NOISES, DataCoding

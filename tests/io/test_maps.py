@@ -13,8 +13,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from jaxinv import io
-from jaxinv.posterior import PosteriorMap
-from jaxinv.solution import Solution, SolutionMap
+from jaxinv.results.posterior import PosteriorMap
+from jaxinv.results.solution import Solution, SolutionMap
 
 NY, NX = 4, 6
 

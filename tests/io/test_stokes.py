@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from jaxinv import io
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines.inversion import cut
+from jaxinv.pipelines.preparation import cut
 
 NY, NX, NW = 3, 5, 7
 WAVELENGTH = 6302.0 + 0.02 * np.arange(NW)

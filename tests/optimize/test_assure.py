@@ -9,7 +9,7 @@ import pytest
 
 import jaxinv as ji
 from jaxinv.optimize import Assured
-from jaxinv.solution import Route
+from jaxinv.results.solution import Route
 from tests.models import Decay
 
 PRIOR = {"amplitude": dist.Uniform(0.5, 2.0), "rate": dist.Uniform(0.2, 4.0), "background": dist.Uniform(-1.0, 1.0)}

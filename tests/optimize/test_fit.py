@@ -19,8 +19,8 @@ from jaxinv.observation import Observation
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.priors import Tied
 from jaxinv.problem import Problem
+from jaxinv.results.solution import Status
 from jaxinv.sampling import Laplace, draw
-from jaxinv.solution import Status
 from jaxinv.spectra import MilneEddington, milne_eddington_prior
 from tests.conftest import ROOT
 from tests.models import Decay, Line, Polynomial, Wave, X

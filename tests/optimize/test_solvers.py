@@ -14,7 +14,7 @@ import jaxinv as ji
 from jaxinv.forward import Forward, Parameter, Parameters
 from jaxinv.noise import Gaussian, Noise
 from jaxinv.optimize.fit import default_solver
-from jaxinv.solution import Status
+from jaxinv.results.solution import Status
 from tests.models import Decay, Line, Polynomial, Wave, X
 
 SOLVERS = {

@@ -12,7 +12,7 @@ from jaxtyping import Array
 import jaxinv as ji
 from jaxinv.forward import Parameters
 from jaxinv.noise import Noise
-from jaxinv.solution import Status
+from jaxinv.results.solution import Status
 
 N = 64
 FREQUENCY = np.fft.rfftfreq(N)

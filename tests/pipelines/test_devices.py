@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxinv import io
-from jaxinv.pieces import join
+from jaxinv.compute.pieces import join
 from tests.pipelines.test_inversion import SHAPE, observe, truth
 
 WORKER = """

@@ -13,7 +13,7 @@ from jaxinv.observation import StokesCube
 from jaxinv.pipelines import InvertConfig, fitted_profiles, invert, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.misfits import enough, reached
 from jaxinv.pipelines.sunspot import HINODE_FWHM
-from jaxinv.solution import SolutionMap, Status
+from jaxinv.results.solution import SolutionMap, Status
 from jaxinv.spectra import MilneEddington
 
 WAVELENGTH = 6300.8921 + 0.0214 * np.arange(112)
@@ -225,7 +225,7 @@ def test_an_umbra_does_not_calibrate_the_wavelengths(lines: tuple[str, ...]) -> 
         ready = prepare(simulate_observation(umbra), config)
     assert ready.shift == 0
     whole = prepare(simulate_observation(spot), config)  # with quiet Sun about it there is something to go by
-    assert 0 < whole.calibration.weak[0] < whole.calibration.weak[1]
+    assert 0 < whole.measured.weak[0] < whole.measured.weak[1]
     assert abs(whole.shift) < 0.006
 
 

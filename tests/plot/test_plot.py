@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from jaxinv import plot
-from jaxinv.solution import Solution, SolutionMap
+from jaxinv.results.solution import Solution, SolutionMap
 
 NAMES = ("field_strength", "inclination", "azimuth", "velocity", "damping")
 

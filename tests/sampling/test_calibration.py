@@ -7,10 +7,10 @@ from scipy import stats
 
 import jaxinv as ji
 from jaxinv import priors
-from jaxinv.calibration_report import CalibrationReport
 from jaxinv.noise import Gaussian
-from jaxinv.posterior import Posterior
 from jaxinv.problem import Problem
+from jaxinv.results.calibration import CalibrationReport
+from jaxinv.results.posterior import Posterior
 from jaxinv.sampling import Laplace, calibrate
 from tests.models import Direct, Wave
 

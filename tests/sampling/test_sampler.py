@@ -14,8 +14,8 @@ import jaxinv as ji
 from jaxinv import priors
 from jaxinv.noise import Gaussian, StudentT
 from jaxinv.observation import Observation
-from jaxinv.posterior import PosteriorStatus
 from jaxinv.problem import Problem
+from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, draw, predict
 from tests.models import Banana, Decay, Direct, Line, Polynomial, Wave, X
 

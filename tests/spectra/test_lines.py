@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxinv.refraction import air_to_vacuum, vacuum_to_air
 from jaxinv.spectra.lande import lande_factor
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.line_table import LINES, REFERENCES
 from jaxinv.spectra.lines import UnknownLineError, find_line, find_lines, format_table
+from jaxinv.spectra.refraction import air_to_vacuum, vacuum_to_air
 
 # Energies of the lower and upper level [1/cm] in the NIST Atomic Spectra Database.
 LEVELS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines.calibration import calibrate, continuum_samples, line_core, sample_pixels
+from jaxinv.pipelines.measurement import continuum_samples, line_core, measure, sample_pixels
 from jaxinv.spectra import find_lines
 
 WAVELENGTH = 6300.8921 + 0.0214 * np.arange(112)
@@ -30,7 +30,7 @@ USED = np.ones(len(WAVELENGTH), bool)
 
 
 def test_continuum_and_noise_are_those_of_the_simulation() -> None:
-    found = calibrate(cube(sigma=2e-3), LINES, USED)
+    found = measure(cube(sigma=2e-3), LINES, USED)
     assert found.continuum == pytest.approx(30000, rel=0.01)
     np.testing.assert_allclose(found.sigma, 2e-3, rtol=0.05)
 
@@ -40,13 +40,13 @@ def test_noise_does_not_see_a_slope_or_a_fixed_pattern() -> None:
     slope = 0.05 * np.linspace(-1, 1, len(WAVELENGTH)) * np.random.default_rng(0).normal(size=(40, 30, 1))
     pattern = 0.01 * np.random.default_rng(2).normal(size=len(WAVELENGTH))
     values = observed.values + 30000 * (slope + pattern)[:, :, None]
-    found = calibrate(StokesCube(values, WAVELENGTH), LINES, USED)
+    found = measure(StokesCube(values, WAVELENGTH), LINES, USED)
     np.testing.assert_allclose(found.sigma, 1e-3, rtol=0.1)
 
 
 @pytest.mark.parametrize("shift", [-0.08, -0.013, 0.0, 0.031])
 def test_the_wavelength_shift_is_found(shift: float) -> None:
-    found = calibrate(cube(shift=shift), LINES, USED)
+    found = measure(cube(shift=shift), LINES, USED)
     np.testing.assert_allclose(found.shift, shift, atol=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_dead_pixels_are_not_looked_at() -> None:
     values[7] = -5
     spectra = sample_pixels(StokesCube(values, WAVELENGTH))
     assert len(spectra) == 38 * 30
-    assert calibrate(StokesCube(values, WAVELENGTH), LINES, USED).continuum == pytest.approx(30000, rel=0.01)
+    assert measure(StokesCube(values, WAVELENGTH), LINES, USED).continuum == pytest.approx(30000, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_dead_pixels_are_not_looked_at() -> None:
 def test_a_map_without_light_is_refused(fill: float, message: str) -> None:
     empty = StokesCube(np.full((3, 4, 4, 112), fill, np.float32), WAVELENGTH)
     with pytest.raises(ValueError, match=message):
-        calibrate(empty, LINES, USED)
+        measure(empty, LINES, USED)

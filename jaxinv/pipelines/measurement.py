@@ -32,7 +32,7 @@ _REACH = 8e-5
 """How far from the laboratory wavelength a core is looked for, relative to it: 0.5 angstrom at 6302, 24 km/s."""
 
 
-class Calibration(NamedTuple):
+class Measurement(NamedTuple):
     """What was measured.
 
     Attributes:
@@ -69,12 +69,12 @@ def sample_pixels(cube: StokesCube) -> np.ndarray:
     return spectra[good]
 
 
-def calibrate(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continuum: float | None = None) -> Calibration:
+def measure(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continuum: float | None = None) -> Measurement:
     """Measure continuum, noise and wavelength shift on a sample of the map.
 
     Args:
         cube: the observation.
-        lines: whose cores calibrate the wavelengths.
+        lines: whose cores are looked for.
         used: `(n_wavelength,)`, `False` for samples to leave out.
         continuum: intensity that is to count as 1, in the cube's unit; measured when `None`.
     """
@@ -97,7 +97,7 @@ def calibrate(cube: StokesCube, lines: Sequence[Line], used: np.ndarray, continu
         profile = np.nanmean(spectra[weak, 0], axis=0)
         shift = np.array([line_core(wavelength, profile, line.wavelength) - line.wavelength for line in lines])
     found = (int(weak.sum()), len(weak))
-    return Calibration(continuum, sigma, shift, np.nanmean(spectra[:, 0], axis=0), found)
+    return Measurement(continuum, sigma, shift, np.nanmean(spectra[:, 0], axis=0), found)
 
 
 def weakly_polarized(spectra: np.ndarray, flat: np.ndarray, sigma: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxinv.batch import pad
+from jaxinv.compute.batch import pad
 
 _FEW = 64
 """Shares below this size are filled up to a power of two: programs for a few objects are soon there, and none is

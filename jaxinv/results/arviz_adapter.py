@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.posterior import Posterior
+from jaxinv.results.posterior import Posterior
 
 _CONVERGENCE = ("r_hat", "ess_bulk", "ess_tail")
 

@@ -10,7 +10,7 @@ from jaxinv import io, pipelines
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.options import changed
-from jaxinv.solution import SolutionMap
+from jaxinv.results.solution import SolutionMap
 
 _BESIDES = ("psf", "wavelength_offset", "network", "pieces", "progress")
 """Arguments of the pipeline that are no options."""

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv.small_matrices import cholesky, cholesky_solve, positive_part, solve_lower, solve_upper
+from jaxinv.compute.small_matrices import cholesky, cholesky_solve, positive_part, solve_lower, solve_upper
 
 
 @pytest.mark.parametrize("n", [1, 2, 9, 24, 25, 60])

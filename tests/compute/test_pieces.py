@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxinv.pieces import join, n_done, remaining
+from jaxinv.compute.pieces import join, n_done, remaining
 
 
 @given(n=st.integers(1, 60), size=st.integers(1, 20), other=st.integers(1, 20), seed=st.integers(0, 99))

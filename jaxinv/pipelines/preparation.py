@@ -1,0 +1,293 @@
+"""An observation made ready: lines and samples chosen, continuum, noise, wavelengths measured, the problem stated."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpyro.distributions as dist
+
+from jaxinv.forward import Forward, Parameter
+from jaxinv.noise import Gaussian
+from jaxinv.observation import StokesCube
+from jaxinv.pipelines.config import InvertConfig
+from jaxinv.pipelines.measurement import TELLURIC, Measurement, measure
+from jaxinv.problem import Problem
+from jaxinv.spectra.constants import SPEED_OF_LIGHT
+from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
+from jaxinv.spectra.line import Line
+from jaxinv.spectra.line_table import LINES
+from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
+from jaxinv.spectra.scene import StrayLight
+
+_NOISELESS = 1e-6
+"""Noise, in units of the continuum, below which it is that of computing: it would take 1e12 photons."""
+
+
+class Preparation(NamedTuple):
+    """An inversion ready to run.
+
+    Attributes:
+        cube: the observation, or the part of it that `region` names.
+        problem: forward model, noise and prior, in units of the continuum.
+        lines: the lines of the forward model.
+        used: `(n_wavelength,)`, the samples that take part.
+        shift: what was added to the file's wavelengths [angstrom].
+        measured: what was measured.
+        sigma: `(4,)` noise in units of the continuum, weights included.
+    """
+
+    cube: StokesCube
+    problem: Problem
+    lines: tuple[Line, ...]
+    used: np.ndarray
+    shift: float
+    measured: Measurement
+    sigma: np.ndarray
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """`(n_used,)` calibrated wavelengths of the samples that take part [angstrom]."""
+        return self.cube.wavelength[self.used] + self.shift
+
+    def spectra(self, start: int, stop: int) -> np.ndarray:
+        """Pixels `start` to `stop` in units of the continuum, `(n, 4, n_used)`, NaN where a sample is missing."""
+        values = self.cube.pixels(start, stop)[..., self.used] / np.float32(self.measured.continuum)
+        if self.cube.mask is not None:
+            mask = np.broadcast_to(self.cube.mask, self.cube.values.shape)
+            nx = self.cube.map_shape[1]
+            y, x = np.divmod(np.arange(start, stop), nx)
+            values = np.where(mask[y, x][..., self.used], values, np.nan)
+        brightest = np.max(np.nan_to_num(values[:, 0], nan=-np.inf), axis=-1, initial=-np.inf)
+        values[~(brightest > 0)] = np.nan  # a dead pixel
+        return values
+
+    def some_spectra(self, pixels: np.ndarray) -> np.ndarray:
+        """Any pixels in increasing order, `(n, 4, n_used)`; runs of neighbours are read together."""
+        runs = np.split(pixels, np.flatnonzero(np.diff(pixels) != 1) + 1)
+        return np.concatenate([self.spectra(int(run[0]), int(run[-1]) + 1) for run in runs])
+
+
+def prepare(
+    cube: StokesCube, config: InvertConfig | None = None, *, psf: tuple[np.ndarray, np.ndarray] | None = None
+) -> Preparation:
+    """Choose lines and samples, measure continuum, noise and wavelength shift, and state the problem.
+
+    Args:
+        cube: the observation.
+        config: the options; the defaults where `None`.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+
+    Raises:
+        ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
+    """
+    config = config or InvertConfig()
+    cube = cut(cube, config.region)
+    used = _used(cube.wavelength, config)
+    lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
+    _check_cover(lines, cube.wavelength[used])
+    measured = measure(cube, lines, used, config.continuum)
+    shift = _shift(measured, lines, config)
+    wavelength = cube.wavelength[used] + shift
+    sigma = _sigma(measured, config)
+    forward, prior = stated(config, lines, wavelength, measured.profile, psf)
+    problem = Problem(forward, Gaussian(sigma[:, None]), prior)
+    return Preparation(cube, problem, lines, used, shift, measured, sigma)
+
+
+def cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
+    """The part `x0, x1, y0, y1` of a map, in its place on the sky; all of it where `region` is empty."""
+    if not region:
+        return cube
+    x0, x1, y0, y1 = region
+    ny, nx = cube.map_shape
+    if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
+        raise ValueError(f"the region x {x0}:{x1}, y {y0}:{y1} does not lie in the map, which has x 0:{nx}, y 0:{ny}")
+    mask = cube.mask
+    if mask is not None:
+        mask = np.broadcast_to(mask, cube.values.shape)[y0:y1, x0:x1]
+    header = dict(cube.header)
+    for axis, start in ((1, x0), (2, y0)):
+        if f"CRPIX{axis}" in header:
+            header[f"CRPIX{axis}"] = header[f"CRPIX{axis}"] - start
+    # Through a slice of rows, which is all that a lazy array offers.
+    values = np.asarray(cube.values[y0:y1])[:, x0:x1]
+    return dataclasses.replace(cube, values=values, mask=mask, header=header)
+
+
+def matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
+    """Wavelength offsets `(ny, nx)` as one number for each pixel that takes part."""
+    offset = np.asarray(offset, np.float32)
+    if offset.shape != cube.map_shape:
+        raise ValueError(f"the wavelength offsets have the shape {offset.shape}; the map has {cube.map_shape} (y, x)")
+    if region:
+        offset = offset[region[2] : region[3], region[0] : region[1]]
+    return offset.ravel()
+
+
+def _used(wavelength: np.ndarray, config: InvertConfig) -> np.ndarray:
+    low, high = config.wavelength_range or (-np.inf, np.inf)
+    used = (wavelength >= low) & (wavelength <= high)
+    for start, end in (*config.exclude, *(TELLURIC if config.telluric else ())):
+        used &= ~((wavelength >= start) & (wavelength <= end))
+    if used.sum() < 3:
+        raise ValueError(
+            f"the wavelength range and exclusions leave {used.sum()} of {len(wavelength)} samples, which run from "
+            f"{wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom: widen the range"
+        )
+    return used
+
+
+def _covered(wavelength: np.ndarray) -> tuple[Line, ...]:
+    lines = tuple(
+        line
+        for line in LINES
+        if line.wavelength * 1e-5 < min(line.wavelength - wavelength[0], wavelength[-1] - line.wavelength)
+        and np.min(np.abs(wavelength - line.wavelength)) < 5e-5 * line.wavelength
+    )
+    if not lines:
+        raise ValueError(
+            f"no known line lies between {wavelength[0]:.3f} and {wavelength[-1]:.3f} angstrom: name the lines "
+            "(`jaxinv lines` lists them), or check the unit of the wavelengths"
+        )
+    return lines
+
+
+def _check_cover(lines: tuple[Line, ...], wavelength: np.ndarray) -> None:
+    for line in lines:
+        if np.min(np.abs(wavelength - line.wavelength)) > 1e-4 * line.wavelength:
+            raise ValueError(
+                f"the data run from {wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom and do not cover "
+                f"{line.name} at {line.wavelength:.3f}: choose other lines, or check the unit of the wavelengths"
+            )
+
+
+def _shift(measured: Measurement, lines: tuple[Line, ...], config: InvertConfig) -> float:
+    if config.wavelength_shift is not None:
+        return config.wavelength_shift
+    found = np.isfinite(measured.shift)
+    if not measured.weak[0]:
+        warnings.warn(
+            f"all of {measured.weak[1]} pixels looked at are strongly polarized, and a strong field "
+            "displaces a line's core: the wavelengths are used as they are; give `wavelength_shift`",
+            stacklevel=3,
+        )
+        return 0.0
+    if not found.any():
+        warnings.warn("no line core was found to calibrate the wavelengths: they are used as they are", stacklevel=3)
+        return 0.0
+    centres = np.array([line.wavelength for line in lines])
+    apart = np.ptp(measured.shift[found] / centres[found]) * SPEED_OF_LIGHT
+    if apart > 2.0:
+        warnings.warn(
+            f"the mean line cores disagree by {apart:.1f} km/s about the zero of velocity (strong fields that split a "
+            "line, a wrong line or step): the wavelengths are used as they are; give `wavelength_shift`",
+            stacklevel=3,
+        )
+        return 0.0
+    return -float(np.mean(measured.shift[found]))
+
+
+def _sigma(measured: Measurement, config: InvertConfig) -> np.ndarray:
+    if config.sigma:
+        sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
+    else:
+        sigma = measured.sigma.copy()
+        sigma[0] = np.hypot(sigma[0], config.model_error)
+        if not np.all(sigma > _NOISELESS):
+            found = " ".join(f"{value:.2g}" for value in measured.sigma)
+            raise ValueError(
+                f"the noise measured in the continuum is {found} of it in I, Q, U, V, less than any detector's "
+                "(are the spectra computed?): give `sigma`, the noise to fit them to, e.g. 1e-3"
+            )
+    with np.errstate(divide="ignore"):
+        return sigma / np.array(config.weights)
+
+
+def stated(
+    config: InvertConfig,
+    lines: tuple[Line, ...],
+    wavelength: np.ndarray,
+    profile: np.ndarray | None = None,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[Forward, dict[str, Any]]:
+    """The atmosphere and what happens to its light, and the prior that the options ask for.
+
+    Args:
+        config: the options.
+        lines: of the forward model.
+        wavelength: `(n_wavelength,)` [angstrom].
+        profile: of the stray light, if there is any.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+    """
+    stage, grid, extra = None, wavelength, {}
+    if psf is not None:
+        stage = SpectralPSF.tabulated(wavelength, *psf)
+    elif config.psf_fwhm is not None:
+        stage = SpectralPSF.gaussian(wavelength, config.psf_fwhm)
+    if stage is not None:
+        grid = np.asarray(stage.model_wavelength)
+    forward: Forward = MilneEddington(
+        lines,
+        grid,
+        mu=config.mu,
+        relative_strengths=config.relative_strengths or None,
+        effective_triplet=config.effective_triplet,
+    )
+    if config.macroturbulence:
+        forward = forward >> Macroturbulence(grid)
+        extra["macroturbulence"] = dist.Uniform(0.0, 5.0)
+    if stage is not None:
+        forward = forward >> stage
+    if config.stray_light:
+        forward = forward >> StrayLight(profile)
+        extra["filling_factor"] = dist.Uniform(0.0, 1.0)
+    prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
+    prior |= {name: dist.Uniform(*ends) for name, ends in plain_options(forward, "bounds", config.bounds).items()}
+    return forward, prior | plain_options(forward, "fixed", config.fixed)
+
+
+def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of parameters as options state them, angles in degrees, in the model's units.
+
+    Raises:
+        ValueError: a value lies outside the range that has a meaning; says which.
+    """
+    out = {}
+    for name, value in given.items():
+        declared = forward.parameters.get(name, Parameter())
+        degrees, low, high = declared.unit == "rad", declared.lowest, declared.highest
+        numbers = np.radians(value) if degrees else np.asarray(value, float)
+        if np.any(numbers < low - 1e-9) or np.any(numbers > high + 1e-9):
+            shown = [np.degrees(x) if degrees else x for x in (low, high)]
+            unit = " degrees" if degrees else f" {declared.unit}".rstrip()
+            said = ":".join(f"{x:g}" for x in np.atleast_1d(value))
+            raise ValueError(
+                f"the option {option!r} gives {name} the value {said}; it lies from {shown[0]:g} to {shown[1]:g}{unit}"
+            )
+        numbers = np.clip(numbers, low, high)
+        out[name] = float(numbers) if numbers.ndim == 0 else tuple(map(float, numbers))
+    return out
+
+
+def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
+    """How a result was made: version, lines, what was measured, options."""
+    from jaxinv import __version__
+
+    measured, lines = ready.measured, ready.lines
+    velocity = measured.shift / np.array([line.wavelength for line in lines]) * SPEED_OF_LIGHT
+    return {
+        "version": __version__,
+        "lines": ", ".join(line.name for line in lines),
+        "continuum": f"{measured.continuum:.6g} {ready.cube.unit}".strip(),
+        "sigma": " ".join(f"{value:.3g}" for value in ready.sigma),
+        "sigma_measured": " ".join(f"{value:.3g}" for value in measured.sigma),
+        "wavelength_shift": f"{ready.shift:.5f} Angstrom",
+        "weakly_polarized": f"{measured.weak[0]} of {measured.weak[1]} pixels looked at, for the shift",
+        "line_core_velocity": " ".join(f"{value:.3f}" for value in velocity) + " km/s before the shift",
+        "config": repr(config),
+    }

@@ -1,0 +1,1 @@
+"""What methods return: solutions, posteriors, calibration reports; arrays with a status for every object."""
