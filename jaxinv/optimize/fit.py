@@ -58,6 +58,13 @@ def default_solver(problem: Problem) -> Solver:
     return LevenbergMarquardt() if sum(problem.layout.sizes) <= MOST_DENSE else GaussNewtonCG()
 
 
+def least_samples(problem: Problem) -> int:
+    """Valid samples that an object has to have: one for each parameter of which the prior says nothing."""
+    layout = problem.layout
+    flat = [n for name, n in zip(layout.names, layout.sizes) if priors.is_flat(problem.prior[name])]
+    return max(sum(flat), 1)
+
+
 def lapack_of(problem: Problem) -> int:
     """What `devices.over_devices` has to be told of a program that inverts normal matrices of this problem."""
     n = sum(problem.layout.sizes)
@@ -249,7 +256,7 @@ def summarize(
     status = jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED)
     status = jnp.where(result.converged, status, Status.NOT_CONVERGED)
     status = jnp.where(jnp.isfinite(misfit), status, Status.FAILED)
-    status = jnp.where(n_valid < len(vector), Status.NO_DATA, status)
+    status = jnp.where(n_valid < least_samples(problem), Status.NO_DATA, status)
     useless = (status == Status.NO_DATA) | (status == Status.FAILED)
     blank = lambda x: jnp.where(useless, jnp.nan, x)  # noqa: E731
     inferred = {name for name in everything if name in free or name in ties}

@@ -11,8 +11,9 @@ from jaxtyping import Array
 
 from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.linearization import MOST_DENSE
+from jaxinv.observation import Observation
 from jaxinv.optimize import conjugate_gradients
-from jaxinv.optimize.fit import checked
+from jaxinv.optimize.fit import checked, least_samples
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Solver
 from jaxinv.problem import Problem
@@ -27,7 +28,7 @@ class Solved(NamedTuple):
     Attributes:
         parameters: each inferred parameter, differentiable.
         cost: squared whitened residuals and what the prior adds, or minus twice the log posterior.
-        converged: whether they are a minimum.
+        converged: whether they are a minimum of enough valid samples.
         evaluations: of the forward model.
     """
 
@@ -61,7 +62,8 @@ def solve(
         solver: as in `fit`; its `n_starts` and `covariance` do not matter.
 
     Raises:
-        ValueError: the solver needs residuals that the noise does not have, or a name is no parameter.
+        ValueError: the solver needs residuals that the noise does not have, a name is no parameter, or the data do not
+            have the shape of one object's.
     """
     solver = checked(solver, problem)
     known = dict(known or {})
@@ -69,6 +71,11 @@ def solve(
     unknown = set(initial or {}) - set(problem.names)
     if unknown:
         raise ValueError(f"`initial` names {', '.join(sorted(unknown))}; inferred are {', '.join(problem.names)}")
+    values = data.values if isinstance(data, Observation) else data
+    if jnp.shape(values) != (shape := problem.data_shape(known)):
+        raise ValueError(
+            f"the data have the shape {jnp.shape(values)}; one object has {shape}: map `solve` over others"
+        )
     objective = Objective(problem, data, known)
     frozen = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if _differentiable(x) else x, objective)
     guess = {name: value[0] for name, value in problem.guess(frozen.data, frozen.known).items()}
@@ -89,7 +96,8 @@ def solve(
     last = frozen.cost(answer.last)
     vector = jnp.where(last <= answer.cost, answer.last, answer.vector)
     vector = jax.lax.custom_root(_condition(objective, vector), vector, lambda f, x: x, _tangent_of(objective))
-    return Solved(problem.coordinates.parameters(vector), objective.cost(vector), solver.done(state), count)
+    enough = jnp.sum(problem.noise.valid(values, frozen.data)) >= least_samples(problem)
+    return Solved(problem.coordinates.parameters(vector), objective.cost(vector), solver.done(state) & enough, count)
 
 
 def _differentiable(x: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -60,6 +61,10 @@ class Solver(eqx.Module):
     def __check_init__(self) -> None:
         if self.covariance not in COVARIANCES:
             raise ValueError(f"covariance is one of {', '.join(map(repr, COVARIANCES))}; found {self.covariance!r}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (not isinstance(value, int) or value < (0 if field.name == "lanes" else 1)):
+                raise ValueError(f"{field.name} is a whole number above 0; found {value!r}")
 
     @abc.abstractmethod
     def init(self, objective: Objective, vector: Array) -> Any:

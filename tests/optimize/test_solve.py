@@ -103,6 +103,9 @@ def test_a_noise_without_residuals() -> None:
         ji.solve(problem, frames, solver=ji.LevenbergMarquardt())
     with pytest.raises(ValueError, match="`initial` names gains; inferred are gain"):
         ji.solve(problem, frames, {"gains": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"shape \(5, 2, 64\); one object has \(2, 64\): map"):
+        ji.solve(problem, jnp.zeros((5, 2, 64)))
+    assert not ji.solve(problem, jnp.full((2, 64), jnp.nan)).converged
 
 
 def test_a_coupled_map_is_differentiated_without_a_matrix() -> None:

@@ -197,6 +197,26 @@ def test_what_is_no_solver(solver: object, said: str) -> None:
     assert said in str(caught.value)
     with pytest.raises(ValueError, match="covariance is one of 'dense', 'diagonal'"):
         ji.LBFGS(covariance="full")
+    for made in (ji.LBFGS, ji.GaussNewtonCG, ji.LevenbergMarquardt):
+        with pytest.raises(ValueError, match="n_starts is a whole number above 0; found 0"):
+            made(n_starts=0)
+    with pytest.raises(ValueError, match=r"memory is a whole number above 0; found 2\.5"):
+        ji.LBFGS(memory=2.5)  # type: ignore
+
+
+def test_a_prior_that_says_something_needs_fewer_samples() -> None:
+    """Where it is flat, as many as there are parameters."""
+    data = np.full(len(X), np.nan)
+    data[4] = 1.0
+    exact = ji.LevenbergMarquardt(tolerance=1e-6, relative_tolerance=0.0)
+    wide, narrow = dist.Uniform(-9.0, 9.0), dist.Normal(0.0, 1.0)
+    flat = ji.fit(ji.Problem(Line(), Gaussian(0.1), {"intercept": wide, "slope": wide}), data)
+    assert flat.status == Status.NO_DATA
+    found = ji.fit(ji.Problem(Line(), Gaussian(0.1), {"intercept": narrow, "slope": narrow}), data, solver=exact)
+    assert found.status == Status.CONVERGED
+    size = 1 + X[4] ** 2 + 0.01
+    assert found.parameters["slope"] == pytest.approx(X[4] / size, rel=1e-4)
+    assert found.standard_error["slope"] == pytest.approx(np.sqrt(1 - X[4] ** 2 / size), rel=1e-4)
 
 
 def test_covariances_of_few_parameters_agree() -> None:
