@@ -34,7 +34,7 @@ _MESSAGES = {
     Status.CONVERGED: "converged to a minimum inside the prior's support",
     Status.AT_BOUND: "converged with one or more parameters at the edge of the prior's support",
     Status.NOT_CONVERGED: "still improving when the iterations ran out",
-    Status.NO_DATA: "no valid sample, or fewer than there are parameters with a flat prior",
+    Status.NO_DATA: "fewer valid samples than parameters with a flat prior",
     Status.FAILED: "no start gave a finite misfit",
     Status.POOR_FIT: "converged, with a misfit far above the map's: the model does not describe it",
     Status.NOT_COMPUTED: "not reached by the run",
