@@ -52,7 +52,7 @@ def test_derivatives_by_data_noise_prior_and_what_is_known(solver: ji.Solver) ->
         return jnp.stack([found.parameters[name] for name in sorted(found.parameters)])
 
     # Steps that are taken by the cost end at the root of its rounding, which differences show.
-    rtol = 1e-5 if isinstance(solver, ji.LBFGS) else 3e-4
+    rtol = 1e-4 if isinstance(solver, ji.LBFGS) else 3e-4
     check(lambda t: best(problem, data + t * wiggle), 0.02, rtol)
     robust = eqx.tree_at(lambda p: p.noise, problem, StudentT(0.05))
     check(lambda t: best(eqx.tree_at(lambda p: p.noise.sigma, robust, t), data + 0.1 * wiggle), 0.05, 3e-4, 1e-4)
