@@ -322,17 +322,27 @@ class Sequential(Forward):
         parameters = in_units(parameters, self.units)
         own = {name for stage in self.stages for name in stage.units} - set(self.first.units)
         value, jacobian = self.first.value_and_jacobian({k: v for k, v in parameters.items() if k not in own})
+        return self._pushed(parameters, value, jacobian)
+
+    def _pushed(
+        self, parameters: Parameters, value: Array, jacobian: dict[str, Array]
+    ) -> tuple[Array, dict[str, Array]]:
         for stage in self.stages:
             value, jacobian = _push_through(stage, parameters, value, jacobian)
         return value, jacobian
 
     def linearize(self, parameters: Parameters, names: Sequence[str]) -> Linearization:
-        """The first model's operator, followed by the stages."""
+        """The first model's, followed by the stages."""
         parameters = in_units(parameters, self.units)
         inner = self.first.linearize(
             {name: x for name, x in parameters.items() if name in self.first.units},
             [name for name in names if name in self.first.units],
         )
+        if isinstance(inner, Dense):
+            if sum(np.size(parameters[name]) for name in names) > MOST_DENSE:  # the stages' own are many
+                return super().linearize(parameters, names)
+            value, jacobian = self._pushed(parameters, inner.prediction, inner.jacobian)
+            return Dense(value, {name: jacobian[name] for name in names})
         if not isinstance(inner, Operator):
             return super().linearize(parameters, names)
         reads = {name for stage in self.stages for name in stage.units}

@@ -161,6 +161,11 @@ def is_flat(distribution: dist.Distribution) -> bool:
     return isinstance(_base(distribution), dist.Uniform | dist.ImproperUniform)
 
 
+def is_separable(distribution: dist.Distribution) -> bool:
+    """Whether the log density is a sum over elements."""
+    return not _base(distribution).event_shape
+
+
 def _base(distribution: dist.Distribution) -> dist.Distribution:
     """Of an array of parameters with the same prior, the prior of one."""
     while isinstance(distribution, dist.ExpandedDistribution | dist.Independent):

@@ -15,7 +15,7 @@ from jaxinv import priors
 from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.linearization import MOST_DENSE
 from jaxinv.optimize import conjugate_gradients
-from jaxinv.optimize.normal import prior_cost, quadratic_model, scales, whitened
+from jaxinv.optimize.normal import prior_cost, prior_curvature, quadratic_model, scales, whitened
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
 
@@ -47,10 +47,15 @@ def curvature(objective: Objective, vector: Array) -> Array:
     return jax.hessian(lambda v: _half(objective, v))(vector)
 
 
-def solver_of(objective: Objective, vector: Array, accuracy: float = _ACCURACY) -> Callable[[Array], Array]:
+def solver_of(objective: Objective, vector: Array) -> Callable[[Array], Array]:
     """The covariance times a vector, by conjugate gradients; no matrix is made."""
-    problem, layout = objective.problem, objective.layout
-    scale = scales(problem, layout).astype(vector.dtype)
+    return _system(objective, vector, _ACCURACY)[0]
+
+
+def _system(objective: Objective, vector: Array, accuracy: float) -> tuple[Callable[[Array], Array], Array, Array]:
+    """`solver_of`; typical sizes of the parameters; and the least variances that they may have."""
+    layout = objective.layout
+    scale = scales(objective.problem, layout).astype(vector.dtype)
     product = _product(objective, vector)
     scaled = lambda v: scale * product(scale * v)  # noqa: E731
     diagonal = conjugate_gradients.diagonal_of(scaled, layout.sizes, vector.dtype)
@@ -59,7 +64,7 @@ def solver_of(objective: Objective, vector: Array, accuracy: float = _ACCURACY) 
         found = conjugate_gradients.solve(scaled, scale * right, diagonal, tolerance=accuracy, most=_PRODUCTS)
         return scale * found
 
-    return solve
+    return solve, scale, scale**2 / diagonal
 
 
 def variances(objective: Objective, vector: Array) -> Array:
@@ -70,9 +75,7 @@ def variances(objective: Objective, vector: Array) -> Array:
     """
     if len(vector) <= MOST_DENSE:
         return jnp.diagonal(inverse(curvature(objective, vector)))
-    solve = solver_of(objective, vector, _ROUGH)
-    scale = scales(objective.problem, objective.layout).astype(vector.dtype)
-    least = 1 / conjugate_gradients.diagonal_of(_product(objective, vector), objective.layout.sizes, vector.dtype)
+    solve, scale, least = _system(objective, vector, _ROUGH)
 
     def some(total: Array, key: Array) -> tuple[Array, None]:
         signs = jax.random.rademacher(key, (_TOGETHER, len(vector)), vector.dtype)
@@ -110,10 +113,10 @@ def _product(objective: Objective, vector: Array) -> Callable[[Array], Array]:
         return jax.linearize(jax.grad(lambda v: _half(objective, v)), vector)[1]
     found = problem.linearize({**objective.known, **layout.unravel(vector)})
     _, whitening = whitened(problem, found.prediction, objective.data)
-    _, prior = jax.linearize(jax.grad(lambda v: prior_cost(problem, layout, v) / 2), vector)
+    curved = prior_curvature(problem, layout, vector)
 
     def product(step: Array) -> Array:
-        return layout.ravel(found.vjp(whitening**2 * found.jvp(layout.unravel(step)))) + prior(step)
+        return layout.ravel(found.vjp(whitening**2 * found.jvp(layout.unravel(step)))) + curved(step)
 
     return product
 

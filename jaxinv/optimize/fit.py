@@ -67,8 +67,7 @@ def least_samples(problem: Problem) -> int:
 
 def lapack_of(problem: Problem) -> int:
     """What `devices.over_devices` has to be told of a program that inverts normal matrices of this problem."""
-    n = sum(problem.layout.sizes)
-    return lapack_work(n) if n <= MOST_DENSE else 0
+    return lapack_work(sum(problem.layout.sizes))
 
 
 def fit(
@@ -140,7 +139,9 @@ def fit_rows(
     solver = jax.tree.map(np.float32, solver)
     inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
     common = (solver, rows.problem, jax.random.key(seed))
-    arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem))
+    matrix = isinstance(solver, LevenbergMarquardt) or solver.covariance == "dense"
+    matrix |= sum(rows.problem.layout.sizes) <= MOST_DENSE
+    arrays = over_devices(_fit_batch, common, inputs, lapack=lapack_of(rows.problem) if matrix else 0)
     found = to_solution(rows.problem, rows.known, arrays, rows.shape)
     if solver.covariance != "operator":
         return found

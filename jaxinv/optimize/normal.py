@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -83,14 +84,12 @@ def with_prior(problem: Problem, layout: Layout, scale: Any, vector: Array, norm
             continue
 
         def cost(part: Array, distribution: Any = distribution, shape: Any = shape, here: Any = here) -> Array:
-            value = jnp.reshape(part * scale[here], shape)
-            # Not priors.log_density: on the edge of the support, where a bound holds a parameter, it may be -inf.
-            return -jnp.sum(distribution.log_prob(value) - distribution.log_prob(priors.centre(distribution)))
+            return _cost(distribution, jnp.reshape(part * scale[here], shape))
 
         value, slope = jax.value_and_grad(cost)(vector[here])
         values.append(value)
         slopes.append(slope)
-        curvatures.append(_convex_curvature(cost, vector[here], separable=not distribution.event_shape))
+        curvatures.append(_convex_curvature(cost, vector[here], separable=priors.is_separable(distribution)))
     return Normal(
         normal.cost + 2 * sum(values),
         normal.gradient + jnp.concatenate(slopes),
@@ -109,8 +108,35 @@ def prior_cost(problem: Problem, layout: Layout, vector: Array) -> Array:
     """What the prior adds to the cost at parameters `(n_free,)`: -2 log(prior / prior at its centre)."""
     total = jnp.zeros((), vector.dtype)
     for name, value in layout.unravel(vector).items():
-        distribution = problem.prior[name]
-        if not priors.is_flat(distribution):
-            centre = distribution.log_prob(priors.centre(distribution))
-            total = total - 2 * jnp.sum(distribution.log_prob(value) - centre)
+        if not priors.is_flat(problem.prior[name]):
+            total = total + 2 * _cost(problem.prior[name], value)
     return total
+
+
+def prior_curvature(problem: Problem, layout: Layout, vector: Array) -> Callable[[Array], Array]:
+    """What `with_prior` adds to the curvature, as a function of a vector `(n_free,)`; no matrix is made.
+
+    Of a prior that is no sum over elements the whole Hessian, also where it is not convex.
+    """
+    products = []
+    for name, value in layout.unravel(vector).items():
+        cost = partial(_cost, problem.prior[name])
+        if priors.is_flat(problem.prior[name]):
+            products.append(jnp.zeros_like)
+        elif priors.is_separable(problem.prior[name]):
+            diagonal = jnp.maximum(jax.jvp(jax.grad(cost), (value,), (jnp.ones_like(value),))[1], 0)
+            products.append(partial(jnp.multiply, diagonal))
+        else:
+            products.append(jax.linearize(jax.grad(cost), value)[1])
+
+    def product(step: Array) -> Array:
+        parts = layout.unravel(step).values()
+        return jnp.concatenate([jnp.ravel(one(part)) for one, part in zip(products, parts, strict=True)])
+
+    return product
+
+
+def _cost(distribution: Any, value: Array) -> Array:
+    """Minus the log density, 0 at the centre."""
+    # Not priors.log_density: on the edge of the support, where a bound holds a parameter, it may be -inf.
+    return -jnp.sum(distribution.log_prob(value) - distribution.log_prob(priors.centre(distribution)))

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxinv.coordinates import Coordinates, Layout
 from jaxinv.noise import Samplewise
-from jaxinv.optimize.normal import prior_cost, whitened
+from jaxinv.optimize.normal import prior_cost, prior_curvature, whitened
 from jaxinv.problem import Problem
 
 
@@ -90,12 +90,13 @@ class Objective(eqx.Module):
         prior, own = jax.value_and_grad(self._prior)(parameters)
         by = jax.tree.map(lambda a, b: a + b / 2, found.vjp(whitening * residual), own)
         slope = Slope(jnp.sum(residual**2) + prior, pull(by)[0])
-        _, prior_product = jax.linearize(jax.grad(self._prior), parameters)
+        curved = prior_curvature(self.problem, self.layout, self.layout.ravel(parameters))
 
         def product(step: Array) -> Array:
             tangents = push(step)
             by = found.vjp(whitening**2 * found.jvp(tangents))
-            return pull(jax.tree.map(lambda a, b: a + b / 2, by, prior_product(tangents)))[0]
+            own = self.layout.unravel(curved(self.layout.ravel(tangents)))
+            return pull(jax.tree.map(jnp.add, by, own))[0]
 
         return slope, product
 

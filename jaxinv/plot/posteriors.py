@@ -246,19 +246,15 @@ def _normal(
     place = [fit.labels.index(name) if name in fit.labels else None for name in names]
     if fit.has_matrix:
         matrix = fit.covariance[index]
-    else:  # standard errors alone
-        errors = np.concatenate([np.ravel(fit.standard_error[name][index]) for name in _inferred(fit)])
-        matrix = np.diag(errors**2)
+    else:  # standard errors alone: curves without ellipses
+        inferred = dict.fromkeys(label.partition("[")[0] for label in fit.labels)
+        errors = np.concatenate([np.ravel(fit.standard_error[name][index]) for name in inferred])
+        matrix = np.where(np.eye(len(errors), dtype=bool), errors**2, np.nan)
     for a, i in enumerate(place):
         for b, j in enumerate(place):
             if i is not None and j is not None:
                 covariance[a, b] = matrix[i, j]
     return mean * factor, covariance * factor[:, None] * factor
-
-
-def _inferred(fit: Solution) -> list[str]:
-    """The parameters of the covariance, in its order."""
-    return list(dict.fromkeys(label.partition("[")[0] for label in fit.labels))
 
 
 def _marginal(axis: Axes, name: str, draws: np.ndarray, normal: tuple[float, float] | None) -> None:

@@ -163,6 +163,14 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             io.write_maps(path, solution_map())
 
 
+def test_maps_without_a_covariance_are_refused_before_the_file(tmp_path: Path) -> None:
+    maps = solution_map()
+    maps = dataclasses.replace(maps, solution=dataclasses.replace(maps.solution, covariance=None))
+    with pytest.raises(io.InputError, match="no dense covariance"):
+        io.write_maps(tmp_path / "maps.fits", maps)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "a.fits")
     with pytest.raises(io.InputError, match="no file of maps: it lacks the extension CHI2"):

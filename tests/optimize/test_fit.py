@@ -443,19 +443,25 @@ MANY = """
 import jax, jax.numpy as jnp, numpy as np, numpyro.distributions as dist
 from jaxinv.forward import Forward, Parameter
 from jaxinv.noise import Gaussian
-from jaxinv.optimize import fit
+from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.problem import Problem
 
 class Waves(Forward):
-    parameters = {"a": Parameter(shape=(40,))}
+    n: int
+
+    @property
+    def parameters(self):
+        return {"a": Parameter(shape=(self.n,))}
 
     def __call__(self, parameters):
-        return jnp.cos(jnp.arange(60.0)[:, None] * jnp.arange(40) / 20) @ parameters["a"]
+        return jnp.cos(jnp.arange(60.0)[:, None] * jnp.arange(self.n) / 20) @ parameters["a"]
 
 assert len(jax.devices()) == 2
-problem = Problem(Waves(), Gaussian(0.1), {"a": dist.Normal(0, 1).expand([40])})
-found = fit(problem, np.random.default_rng(0).normal(0, 1, (256, 60)).astype(np.float32))
-assert np.all(found.status == 0) and found.covariance.shape == (256, 40, 40)
+for n, count in ((40, 256), (120, 64)):  # the latter only where it is asked for
+    problem = Problem(Waves(n), Gaussian(0.1), {"a": dist.Normal(0, 1).expand([n])})
+    data = np.random.default_rng(0).normal(0, 1, (count, 60)).astype(np.float32)
+    found = fit(problem, data, solver=LevenbergMarquardt())
+    assert np.all(found.status == 0) and found.covariance.shape == (count, n, n)
 """
 
 

@@ -91,6 +91,24 @@ def test_a_batch_is_its_objects(solver: ji.Solver) -> None:
         np.testing.assert_allclose(single, together.parameters[name][:2], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_prior_that_is_not_convex_everywhere(float64: None, wrapped: bool) -> None:
+    """Far out, a heavy-tailed prior is curved downwards; left in, a step could go uphill."""
+    heavy, n, sigma = dist.StudentT(2.0, 0.0, 0.3).expand((150,)), 150, 1.0
+    prior = {"x": heavy.to_event(1) if wrapped else heavy}
+    data = np.linspace(-12, 12, n)
+    solver = ji.GaussNewtonCG(tolerance=1e-14, relative_tolerance=0.0, max_iterations=500)
+    found = ji.fit(ji.Problem(lambda p: p["x"], Gaussian(sigma), prior), data, solver=solver)
+
+    def slope(x: np.ndarray) -> np.ndarray:
+        return x - data + 3 * x / (2 * 0.09 + x**2)
+
+    np.testing.assert_allclose(slope(found.parameters["x"]), 0, atol=1e-4)
+    x = found.parameters["x"]
+    curved = np.maximum(3 * (0.18 - x**2) / (0.18 + x**2) ** 2, 0)
+    np.testing.assert_allclose(found.standard_error["x"], (1 + curved) ** -0.5, rtol=1e-6)
+
+
 def test_rosenbrock_by_lbfgs(float64: None) -> None:
     """The valley of which a first-order method is afraid; 20 unknowns."""
 
