@@ -87,6 +87,36 @@ class Rotation(NamedTuple):
     best: Callable[[Array, Array, Array], Array]
 
 
+class Symmetry(NamedTuple):
+    """A group of exact symmetries that move data and parameters together; an `element` of it is a pytree.
+
+    They give data a canonical frame, in which a network need not learn what the physics knows, and augment real data
+    without a truth. Data are said to be turned by an element: the model predicts them from turned parameters.
+
+    Attributes:
+        names: the parameters that move.
+        suits: `prior -> bool`: whether the support of a prior is that of the turned parameters, too.
+        mixed: groups of rows of the data that are mixed: there a turned noise is the same noise only where the rows of
+            a group have the same sigma.
+        find: `(values, valid) -> element` by which data are turned away from their canonical frame.
+        draw: `key -> element`, one of those that keep sigma.
+        inverse: `element -> element`.
+        data: `(element, values) -> values`, turned.
+        parameters: `(element, parameters) -> parameters`, turned.
+        scale: `element -> factor` by which data are scaled, and sigma with them.
+    """
+
+    names: tuple[str, ...]
+    suits: Callable[[Prior], bool]
+    mixed: tuple[tuple[int, ...], ...]
+    find: Callable[[Array, Array], Any]
+    draw: Callable[[Array], Any]
+    inverse: Callable[[Any], Any]
+    data: Callable[[Any, Array], Array]
+    parameters: Callable[[Any, Parameters], dict[str, Any]]
+    scale: Callable[[Any], Array]
+
+
 class Affine(NamedTuple):
     """The prediction is constant * c + slope * s, where only s depends on other parameters.
 
@@ -115,6 +145,7 @@ class Knowledge(NamedTuple):
         rotation: a parameter that turns the prediction; `None`: there is none.
         affine: two parameters in which the prediction is linear; `None`: there are none. Of both kinds, the best value
             given all other parameters has a closed form.
+        symmetry: exact symmetries that move data and parameters together; `None`: none are known.
     """
 
     guess: Callable[[Array, Array], dict[str, Array]] = lambda values, valid: {}
@@ -122,6 +153,7 @@ class Knowledge(NamedTuple):
     coordinates: Callable[[Prior], tuple[Block, ...]] = lambda prior: ()
     rotation: Rotation | None = None
     affine: Affine | None = None
+    symmetry: Symmetry | None = None
 
 
 class Forward(_Reader):
@@ -292,20 +324,25 @@ class Sequential(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """The first model's, whose symmetries no stage breaks, with estimates from the data before the stages.
+        """The first model's, with estimates from the data before the stages: none tells equivalent parameters apart.
 
-        What has a closed form keeps it behind stages that treat all rows of a prediction alike.
+        What has a closed form keeps it behind stages that treat all rows of a prediction alike, and so do the
+        symmetries that move data.
         """
 
-        def guess(values: Array, valid: Array) -> dict[str, Array]:
+        def undone(values: Array, valid: Array) -> tuple[Array, Array]:
             for stage in reversed(self.stages):
                 values, valid = stage.undo(values, valid)
-            return first.guess(values, valid)
+            return values, valid
 
         first = self.first.knowledge
+        symmetry = first.symmetry
         if not all(stage.smooths for stage in self.stages):
-            first = first._replace(rotation=None, affine=None)
-        return first._replace(guess=guess)
+            first = first._replace(rotation=None, affine=None, symmetry=None)
+        elif symmetry is not None:
+            find = lambda values, valid: symmetry.find(*undone(values, valid))  # noqa: E731
+            first = first._replace(symmetry=symmetry._replace(find=find))
+        return first._replace(guess=lambda values, valid: first.guess(*undone(values, valid)))
 
     def __call__(self, parameters: Parameters) -> Array:
         parameters = in_units(parameters, self.units)

@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
 from jaxinv.coordinates import Block, Circle, Coordinates, Layout
-from jaxinv.forward import Forward, Parameters, as_forward, in_units
+from jaxinv.forward import Forward, Parameters, Symmetry, as_forward, in_units
 from jaxinv.linearization import Linearization
 from jaxinv.names import suggestion
 from jaxinv.noise import Noise, Samplewise, as_noise
@@ -166,6 +166,15 @@ class Problem(eqx.Module):
     def coordinates(self) -> Coordinates:
         """The closed coordinates of the inferred parameters: the physics' own, then each parameter for itself."""
         return Coordinates.of(self.prior, self.names, self.blocks)
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """The forward model's symmetry, where all that it moves is inferred, over a support that it keeps."""
+        found = self.forward.knowledge.symmetry
+        bound = {name for tie in priors.tied(self.prior).values() for name in tie.of}
+        if found is None or not set(found.names) <= set(self.names) - bound or not found.suits(self.prior):
+            return None
+        return found
 
     def log_density(self, coordinates: Coordinates, z: Array, data: Any, known: Parameters | None = None) -> Array:
         """The unnormalized log posterior in opened coordinates, a scalar; `z` is `(coordinates.size,)`."""

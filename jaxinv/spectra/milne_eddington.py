@@ -32,6 +32,7 @@ from jaxinv.spectra.field_vector import FieldVector
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.symmetry import rotate, stokes_symmetry
 from jaxinv.spectra.voigt import derivatives, voigt
 from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
 
@@ -127,13 +128,14 @@ class MilneEddington(Forward):
 
     @property
     def knowledge(self) -> Knowledge:
-        """Classical estimates; one vector of several signs and angles; round coordinates; closed forms."""
+        """Classical estimates; one vector of several signs and angles; round coordinates; closed forms; symmetries."""
         return Knowledge(
             self._guess,
             _canonical,
             _coordinates,
-            Rotation("azimuth", _rotate, _best_turn),
+            Rotation("azimuth", rotate, _best_turn),
             Affine("source_constant", "source_slope"),
+            stokes_symmetry(self.windows),
         )
 
     def __call__(self, parameters: Parameters) -> Array:
@@ -212,7 +214,7 @@ class MilneEddington(Forward):
     def _stokes(self, p: dict[str, Array]) -> Array:
         phi, psi = self._summed(p)
         unit = _unit_stokes(p["line_strength"] * _absorption(phi, psi, p["inclination"]))
-        return _observed(p, _rotate(unit, p["azimuth"]))
+        return _observed(p, rotate(unit, p["azimuth"]))
 
     def _value_and_jacobian(self, p: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         v, h, f, a = self._profiles(p)
@@ -243,9 +245,9 @@ class MilneEddington(Forward):
         unit, partial = _barrier((unit, partial))
         azimuth = p["azimuth"]
         slope = p["mu"] * p["source_slope"]
-        rotated = _rotate(unit, azimuth)
+        rotated = rotate(unit, azimuth)
         jacobian = {
-            name: slope * _rotate(functools.reduce(jnp.add, map(jnp.multiply, partial, by)), azimuth)
+            name: slope * rotate(functools.reduce(jnp.add, map(jnp.multiply, partial, by)), azimuth)
             for name, by in kappa_by.items()
         }
         zero = jnp.zeros_like(rotated[0])
@@ -360,13 +362,6 @@ def _unit_stokes(kappa: Array) -> Array:
         )
         / determinant
     )
-
-
-def _rotate(stokes: Array, azimuth: Array) -> Array:
-    """Stokes parameters of azimuth 0 as seen with the field turned by `azimuth`."""
-    cosine, sine = jnp.cos(2 * azimuth), jnp.sin(2 * azimuth)
-    i, q, u, v = stokes
-    return jnp.stack([i, cosine * q - sine * u, sine * q + cosine * u, v])
 
 
 def _exact_product(weights: Array, profiles: Array) -> Array:

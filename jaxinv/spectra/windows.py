@@ -58,7 +58,9 @@ class Windows(Forward):
         first = self.models[0].knowledge
         alike = all((model.knowledge.rotation is None) == (first.rotation is None) for model in self.models)
         rotation = first.rotation if alike and first.rotation and first.rotation.name in self.shared else None
-        return first._replace(guess=self._guess, canonical=self._canonical, rotation=rotation, affine=None)
+        return first._replace(
+            guess=self._guess, canonical=self._canonical, rotation=rotation, affine=None, symmetry=None
+        )
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.concatenate([model(self._of(k, parameters)) for k, model in enumerate(self.models)], axis=-1)
