@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
@@ -73,10 +72,8 @@ def reflect(stokes: Array, sign: Array) -> Array:
 
 def _suits(prior: priors.Prior) -> bool:
     """The azimuth is a whole circle, and inclinations reach as far towards the observer as away."""
-    angles = [prior.get(name) for name in ("inclination", "azimuth")]
-    if not all(isinstance(angle, dist.Distribution) and not angle.shape() for angle in angles):
-        return False
-    ends = priors.limits(angles[0])
+    inclination = priors.free(prior).get("inclination")
+    ends = None if inclination is None else priors.limits(inclination)
     return "azimuth" in priors.circles(prior) and ends is not None and abs(sum(ends) - math.pi) < 1e-6
 
 

@@ -86,7 +86,7 @@ def test_what_breaks_a_symmetry_does_not_declare_it() -> None:
         {"source_constant": 0.3},
         {"damping": ji.Tied("source_slope")},
     ],
-    ids=str,
+    ids=["fixed", "part of the circle", "half the inclinations", "no scale", "tied"],
 )
 def test_a_problem_has_the_symmetry_only_where_all_that_moves_is_free_to(changes: dict) -> None:
     model = MilneEddington(LINES, WAVELENGTH)
