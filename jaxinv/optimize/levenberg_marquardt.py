@@ -17,25 +17,32 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.optimize import closed_form
 from jaxinv.optimize.normal import Normal, normal_of, with_prior
 from jaxinv.optimize.objective import Objective
-from jaxinv.optimize.solver import Answer, Solver
+from jaxinv.optimize.solver import Answer, Steerable
+
+_NEXT = 1e-3
+"""Damping of the step by which it is judged how much there is still to gain."""
+_TINY = 1e-6
 
 
 class _State(NamedTuple):
     vector: Array
     normal: Normal  # at `vector`, in the parameters' units
     damping: Array
+    gain: Array  # log of the cost before the last look over that after it
+    fresh: Array  # whether the last look was the first one
     proposal: Array  # where to evaluate next
     negligible: Array  # whether that step is predicted to gain nothing that counts
     converged: Array
 
 
-class LevenbergMarquardt(Solver):
+class LevenbergMarquardt(Steerable):
     """Levenberg-Marquardt with a dense normal matrix: the default for up to a hundred unknowns.
 
     Attributes:
@@ -60,21 +67,60 @@ class LevenbergMarquardt(Solver):
         zeros = jnp.zeros((size, size), vector.dtype)
         normal = Normal(jnp.asarray(jnp.inf, vector.dtype), zeros[0], zeros)
         proposal = objective.inside(vector)
-        no = jnp.asarray(False)
-        return _State(vector, normal, jnp.asarray(self.damping, vector.dtype), proposal, no, no)
+        no, damping = jnp.asarray(False), jnp.asarray(self.damping, vector.dtype)
+        return _State(vector, normal, damping, jnp.zeros_like(damping), no, proposal, no, no)
 
-    def step(self, objective: Objective, state: _State) -> _State:
+    def look(self, objective: Objective, state: _State) -> _State:
         fresh = jnp.isinf(state.normal.cost)
         trial, normal = _evaluate(objective, state.proposal)
         accepted = jnp.isfinite(normal.cost) & (normal.cost <= state.normal.cost)
         damping = jnp.where(accepted, state.damping / self.decrease, state.damping * self.increase)
         damping = jnp.where(fresh, self.damping, jnp.maximum(damping, 1e-7))
+        gain = jnp.where(fresh, 0, jnp.log(state.normal.cost + _TINY) - jnp.log(normal.cost + _TINY))
         vector, normal = jax.tree.map(
             lambda new, old: jnp.where(accepted, new, old), (trial, normal), (state.vector, state.normal)
         )
-        proposal, gain = _propose(objective, vector, normal, damping)
-        negligible = (gain < self.tolerance + self.relative_tolerance * normal.cost) & (damping < 0.1)
-        return _State(vector, normal, damping, proposal, negligible, ~fresh & (negligible | (damping > 1e6)))
+        return state._replace(vector=vector, normal=normal, damping=damping, gain=gain, fresh=fresh)
+
+    def propose(self, objective: Objective, state: _State, caution: Array | None = None) -> _State:
+        damping = state.damping if caution is None else state.damping * jnp.exp(caution)
+        normal, scale = _in_coordinates(objective, state)
+        step, gain = damped_step(normal, damping, objective.coordinates.held(state.vector, normal.gradient))
+        cautious = jnp.max(damping)
+        negligible = (gain < self.tolerance + self.relative_tolerance * normal.cost) & (cautious < 0.1)
+        return state._replace(
+            proposal=objective.inside(state.vector + step * scale),
+            negligible=negligible,
+            converged=~state.fresh & (negligible | (cautious > 1e6)),
+        )
+
+    def signals(self, objective: Objective, state: _State) -> Array:
+        """Slope and curvature of the cost in units of the noise, correlations, the last gain, the classical damping."""
+        normal, _ = _in_coordinates(objective, state)
+        diagonal = jnp.diagonal(normal.curvature)
+        size = jnp.sqrt(jnp.maximum(diagonal, _floor(diagonal)))
+        correlation = (normal.curvature / (size[:, None] * size))[np.triu_indices(len(size), 1)]
+        slope = normal.gradient / size
+        cost = normal.cost + _TINY
+        return jnp.concatenate(
+            [
+                jnp.clip(slope / jnp.sqrt(cost), -3, 3),
+                jnp.arcsinh(slope) / 3,
+                jnp.log(size) / 5,
+                correlation,
+                jnp.stack([jnp.log(cost) / 5, jnp.clip(state.gain, -5, 5) / 2, jnp.log(state.damping) / 5]),
+            ]
+        )
+
+    def sizes(self, objective: Objective, state: _State) -> Array:
+        normal, scale = _in_coordinates(objective, state)
+        diagonal = jnp.diagonal(normal.curvature)
+        return scale / jnp.sqrt(jnp.maximum(diagonal, _floor(diagonal)))
+
+    def promise(self, objective: Objective, state: _State) -> Array:
+        normal, _ = _in_coordinates(objective, state)
+        held = objective.coordinates.held(state.vector, normal.gradient)
+        return damped_step(normal, jnp.asarray(_NEXT, normal.cost.dtype), held)[1]
 
     def done(self, state: _State) -> Array:
         return state.converged
@@ -85,11 +131,13 @@ class LevenbergMarquardt(Solver):
 
 
 def damped_step(normal: Normal, damping: Array, held: Array) -> tuple[Array, Array]:
-    """The step `(n_free,)` for the parameters that are not `held`, and the decrease of the cost that it predicts."""
+    """The step `(n_free,)` for the parameters that are not `held`, and the decrease of the cost that it predicts.
+
+    `damping` is one number, or one for each parameter.
+    """
     diagonal = jnp.diagonal(normal.curvature)
     # A parameter that the data do not feel (an azimuth without a field) keeps its place.
-    floor = 1e-6 * jnp.max(diagonal) + jnp.finfo(diagonal.dtype).tiny
-    size = jnp.sqrt(jnp.maximum(diagonal, floor))
+    size = jnp.sqrt(jnp.maximum(diagonal, _floor(diagonal)))
     free = ~held
     correlation = jnp.where(free[:, None] & free, normal.curvature / (size[:, None] * size), 0)
     matrix = jnp.where(jnp.eye(len(size), dtype=bool), jnp.where(free, diagonal / size**2 + damping, 1), correlation)
@@ -97,19 +145,22 @@ def damped_step(normal: Normal, damping: Array, held: Array) -> tuple[Array, Arr
     step = cholesky_solve(cholesky(matrix), right)
     step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
     # |r|^2 falls by 2 s.b - s.C s, and (C + damping) s = b.
-    gain = jnp.sum(step * right) + damping * jnp.sum(step**2)
+    gain = jnp.sum(step * right) + jnp.sum(damping * step**2)
     return step / size, gain
 
 
-def _propose(objective: Objective, vector: Array, normal: Normal, damping: Array) -> tuple[Array, Array]:
-    """The next point, and the decrease that is predicted for it."""
-    coordinates = objective.coordinates
+def _in_coordinates(objective: Objective, state: _State) -> tuple[Normal, Array]:
+    """The quadratic model in coordinates divided by their scale, and that scale."""
+    coordinates, normal, vector = objective.coordinates, state.normal, state.vector
     scale = coordinates.scale().astype(vector.dtype)
     chain = coordinates.chain(vector) * scale
     gradient = jnp.matmul(normal.gradient, chain, precision="highest")
     curvature = jnp.matmul(chain.T, jnp.matmul(normal.curvature, chain, precision="highest"), precision="highest")
-    step, gain = damped_step(Normal(normal.cost, gradient, curvature), damping, coordinates.held(vector, gradient))
-    return objective.inside(vector + step * scale), gain
+    return Normal(normal.cost, gradient, curvature), scale
+
+
+def _floor(diagonal: Array) -> Array:
+    return 1e-6 * jnp.max(diagonal) + jnp.finfo(diagonal.dtype).tiny
 
 
 def _evaluate(objective: Objective, vector: Array) -> tuple[Array, Normal]:

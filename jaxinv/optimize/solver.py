@@ -81,3 +81,40 @@ class Solver(eqx.Module):
     @abc.abstractmethod
     def answer(self, objective: Objective, state: Any) -> Answer:
         """Where it stands."""
+
+
+class Steerable(Solver):
+    """A solver in whose steps a network can take part: a step is a look, then a proposal.
+
+    Its state has `vector`, the best point, and `proposal`, where to look next. `step` does it without a network.
+    """
+
+    @abc.abstractmethod
+    def look(self, objective: Objective, state: Any) -> Any:
+        """The state after the model was evaluated at the proposal, which becomes the best point if it is better."""
+
+    @abc.abstractmethod
+    def propose(self, objective: Objective, state: Any, caution: Array | None = None) -> Any:
+        """The state with the next proposal.
+
+        Args:
+            objective: of the object.
+            state: after a look.
+            caution: `(size,)` how much more careful than usual to be in each coordinate: the logarithm of a factor on
+                what shortens the step (a damping, an inverse step length).
+        """
+
+    @abc.abstractmethod
+    def signals(self, objective: Objective, state: Any) -> Array:
+        """What a network is told of where the solver stands, `(n_signals,)`: numbers of order 1 without units."""
+
+    @abc.abstractmethod
+    def sizes(self, objective: Objective, state: Any) -> Array:
+        """The change of each coordinate that the data begin to feel, `(size,)`: the unit of a correction to a step."""
+
+    @abc.abstractmethod
+    def promise(self, objective: Objective, state: Any) -> Array:
+        """By how much the cost would still fall, as predicted at the best point; a scalar."""
+
+    def step(self, objective: Objective, state: Any) -> Any:
+        return self.propose(objective, self.look(objective, state))

@@ -67,6 +67,7 @@ class _State(NamedTuple):
     """All that a run goes on from."""
 
     weights: Any
+    average: Any  # of the weights so far
     optimizer: Any
     best: Any
     step: Array
@@ -127,8 +128,14 @@ def train(
             (value, _), gradient = jax.value_and_grad(score, has_aux=True)(state.weights, context, examples)
             updates, inner = optimizer.update(gradient, state.optimizer, state.weights)
             weights = optax.apply_updates(state.weights, updates)
+            average = weights
+            if settings.average < 1:
+                rate = jnp.maximum(settings.average, 1 / (state.step + 1.0))
+                average = jax.tree.map(
+                    lambda old, new: old + rate.astype(new.dtype) * (new - old), state.average, weights
+                )
             losses = state.losses.at[state.step % settings.evaluate].set(value)
-            return state._replace(weights=weights, optimizer=inner, step=state.step + 1, losses=losses)
+            return state._replace(weights=weights, average=average, optimizer=inner, step=state.step + 1, losses=losses)
 
         return jax.lax.fori_loop(0, n, step, state)
 
@@ -146,6 +153,7 @@ def train(
     zero = jnp.zeros((), jnp.int32)
     state = _State(
         weights=weights,
+        average=weights,
         optimizer=optimizer.init(weights),
         best=weights,
         step=zero,
@@ -199,13 +207,13 @@ def _next(
         rate = bar.format_dict["rate"]
         pace = max(1, min(2 * pace, int(rate))) if rate else 2 * pace
     mean = float(jnp.mean(state.losses[: end - first]))
-    value, terms = validate(state.weights, contexts[1])
+    value, terms = validate(state.average, contexts[1])
     if not (math.isfinite(mean) and math.isfinite(float(value))):
         raise TrainingError(f"the loss is no number any more before step {end}: lower `learning_rate`")
     better = value < state.best_loss
     row = jnp.asarray([end, mean, value, settings.rate(end)], jnp.float32)
     state = state._replace(
-        best=jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best),
+        best=jax.tree.map(lambda new, old: jnp.where(better, new, old), state.average, state.best),
         best_step=jnp.where(better, state.step, state.best_step),
         best_loss=jnp.where(better, value, state.best_loss),
         stale=jnp.where(better, 0, state.stale + 1),

@@ -27,6 +27,8 @@ class Training:
         last_rate: the last rate as a fraction of the highest.
         weight_decay: of the weights, not of the biases (Loshchilov & Hutter 2019).
         clip: largest norm of the gradient; longer ones are shortened.
+        average: rate at which the weights that are judged and kept follow those that are trained (an exponential
+            average; Polyak & Juditsky 1992); 1: they are the same. At first they are the mean of all so far.
         evaluate: steps between evaluations on the validation examples.
         patience: training stops after this many evaluations without a new best; the best weights are kept.
         n_validation: validation examples, never trained on.
@@ -43,6 +45,7 @@ class Training:
     last_rate: float = 1e-3
     weight_decay: float = 0.0
     clip: float = 1.0
+    average: float = 1.0
     evaluate: int = 250
     patience: int = 40
     n_validation: int = 2048
@@ -57,6 +60,7 @@ class Training:
             (0 <= self.last_rate <= 1, "last_rate", "a fraction from 0 to 1"),
             (0 <= self.weight_decay < math.inf, "weight_decay", "a number that is not negative"),
             (self.clip > 0, "clip", "a number above 0"),
+            (0 < self.average <= 1, "average", "a number above 0, at most 1"),
             (self.evaluate >= 1, "evaluate", "1 or more"),
             (self.patience >= 1, "patience", "1 or more"),
             (self.n_validation >= 1, "n_validation", "1 or more"),
