@@ -1,7 +1,7 @@
 """What learned answers are worth and cost. `python benchmarks/learned.py [--surrogate FOLDER] [part ...]`.
 
-Parts: surrogate (needs the folder that `jaxinv train benchmarks/surrogate.yaml -o FOLDER` wrote), loop, variants,
-slit, unsupervised, flow.
+Parts: surrogate (needs the folder that `jaxinv train benchmarks/surrogate.yaml -o FOLDER` wrote), steps, whole, errors,
+slit, command, variants, flow.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,15 +21,29 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro.distributions as dist
-from common import header
+from common import header, population
 
 import jaxinv as ji
 from jaxinv import spectra
-from jaxinv.pipelines import InvertConfig, load_network, prepare
+from jaxinv.amortization import ADAPTATION, adapt
+from jaxinv.pipelines import (
+    InvertConfig,
+    TrainConfig,
+    load_network,
+    prepare,
+    simulate_observation,
+    sunspot_parameters,
+)
+from jaxinv.pipelines.learned import WEIGHTS, LearnedInversion, shipped
+from jaxinv.pipelines.training import state
 from jaxinv.sampling import draw
+from jaxinv.unrolling import Unrolled
+from jaxinv.unrolling.loop import Loop
 
 WAVELENGTH = np.linspace(6300.8921, 6303.2675, 112)
 LINES = ["Fe I 6301.5", "Fe I 6302.5"]
+SHIPPED = {"6301+6302": "hinode_6301_6302", "6173": "fe6173_scan", "6173, HMI's filters": "hmi_6173"}
+SOLVER = ji.LevenbergMarquardt()
 DRAWN = {
     "field_strength": dist.Uniform(50.0, 3000.0),
     "velocity": dist.Uniform(-3.0, 3.0),
@@ -97,30 +114,205 @@ def distance(name: str, one: ji.Solution, other: ji.Solution) -> np.ndarray:
     return np.abs(turned(name, one.parameters[name] - other.parameters[name])) / one.standard_error[name]
 
 
-def loop(n: int = 4096) -> None:
-    print(f"learned loop of 6 steps, {n} fresh pixels: within 5 % of converged Levenberg-Marquardt's chi2")
-    for sigma in (1e-3, 1e-3 / 3, 3e-3):
-        at_noise(sigma, n)
+def batches(case: str, sigma: float, n: int, seed: int = 1) -> tuple[ji.Problem, Any, np.ndarray, np.ndarray]:
+    """The shipped network's problem with the flat prior, the truth, data, and the misfit per sample of the truth."""
+    config = SHIPPED[case]
+    card = shipped()[config]["config"]
+    made = state(TrainConfig(**{name: tuple(x) if isinstance(x, list) else x for name, x in card.items()})).problem
+    problem = ji.Problem(made.forward, ji.noise.Gaussian(sigma), made.prior | {"wavelength_offset": 0.0})
+    truth = population(n, seed)
+    clean = np.asarray(jax.jit(jax.vmap(problem.predict))(truth))
+    noise = np.random.default_rng(seed).normal(0, sigma, clean.shape).astype(np.float32)
+    return problem, truth, clean + noise, np.mean((noise / sigma) ** 2, axis=(1, 2))
 
 
-def at_noise(sigma: float, n: int) -> None:
-    net = load_network("learned")
-    first, last, count = net.card["wavelength"]
+def steps(n: int = 4096) -> None:
+    """The table of k: where k learned or classical steps and a last one end, from the classical guess and a network."""
+    own = load_network(WEIGHTS / SHIPPED["6301+6302"]).network
+    key = jax.random.key(0)
+    conditions = ji.Conditions(noise=(0.3, 3.0), drawn=DRAWN)
+    training = ji.Training(steps=1500, batch_size=256, learning_rate=2e-3, warmup=0.05, average=0.01, evaluate=250)
+    flat = batches("6301+6302", 1e-3, 1)[0]
+    begin = time.perf_counter()
+    guessed = ji.unroll(flat, ji.LearnedSteps(steps=5), training, key=key, conditions=conditions, progress=False)
+    print(f"learned steps from the classical guess, trained in {time.perf_counter() - begin:.0f} s")
+    for sigma in (3e-4, 1e-3, 3e-3):
+        problem, _, data, least = batches("6301+6302", sigma, n)
+        known = {"wavelength_offset": 0.0}
+        best = ji.fit(problem, data, fixed=known)
+        print(f"  noise {sigma:g}, {n} pixels: within 5 % of the converged chi2 / at or below the truth's [%]")
+        print("  k + 1 steps         " + "".join(f"{k + 1:>16}" for k in range(7)))
+        for label, loop, damping in (
+            ("guess, hand-set", Loop(ji.LearnedSteps(), None), 0.3),
+            ("guess, learned", guessed.loop, 0.3),
+            ("network, hand-set", Loop(ji.LearnedSteps(), None), 3e-3),
+            ("network, learned", own.loop, 3e-3),
+        ):
+            start = own.start if label.startswith("network") else None
+            solver = ji.LevenbergMarquardt(damping=damping)
+            unrolled = Unrolled(loop, solver, start, own.names)
+            cells = []
+            for k in range(7):
+                found = unrolled(problem, data, steps=k, fixed=known)
+                near, solved = np.mean(found.chi2 <= 1.05 * best.chi2), np.mean(found.chi2 <= least)
+                cells.append(f"{100 * near:.2f} / {100 * solved:.2f}")
+            print(f"  {label:<20}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+
+
+def whole(n: int = 8192) -> None:
+    """All of `--method learned` beside `fit`, covariance included; and a quick look without it."""
+    for case in SHIPPED:
+        for sigma in (3e-4, 1e-3, 3e-3):
+            problem, _, data, least = batches(case, sigma, n)
+            compared(f"{case}, noise {sigma:g}", case, problem, data, least)
+    wavelength = 6300.8733 + 0.021549 * np.arange(112)
+    model = spectra.MilneEddington(LINES, wavelength)
+    truth = sunspot_parameters((96, 96), seed=1)
+    cube = simulate_observation(truth, model, seed=1)
+    problem = batches("6301+6302", 1e-3, 1)[0]
+    data = np.asarray(cube.values).reshape(-1, 4, 112)
+    clean = np.asarray(jax.jit(jax.vmap(model.__call__))({k: np.float32(v.ravel()) for k, v in truth.items()}))
+    compared("the demo's sunspot", "6301+6302", problem, data, np.mean(((data - clean) / 1e-3) ** 2, axis=(1, 2)))
+
+
+def compared(label: str, case: str, problem: ji.Problem, data: np.ndarray, least: np.ndarray) -> None:
+    own = load_network(WEIGHTS / SHIPPED[case]).network
     known = {"wavelength_offset": 0.0}
-    six = ji.LevenbergMarquardt(max_iterations=7, n_starts=1)
-    flat, drawn = problems(np.linspace(first, last, int(count)), sigma)
-    _, data = drawn.simulate(jax.random.key(1), (n,))
-    best, seconds = measured(lambda: ji.fit(flat, data, fixed=known), 5)
-    mine, my_seconds = measured(lambda: net.network(flat, data, fixed=known), 5)
-    classical, six_seconds = measured(lambda: ji.fit(flat, data, fixed=known, solver=six), 5)
-    shares = [100 * np.mean(s.chi2 <= 1.05 * best.chi2) for s in (mine, classical)]
+    limit = 1 + 4 * np.sqrt(2 / data[0].size)
+    n = len(data)
+
+    def learned() -> Any:
+        answer, inside = own.with_domain(problem, data, steps=1, fixed=known)
+        return ji.assure(problem, answer, data, chi2=limit, doubtful=~inside, fixed=known)
+
+    best, seconds = measured(lambda: ji.fit(problem, data, fixed=known), 5)
+    found, my_seconds = measured(learned, 5)
+    quick, quick_seconds = measured(lambda: own(problem, data, steps=0, covariance="none", fixed=known), 5)
+    alone, alone_seconds = measured(lambda: own.start(problem, data, fixed=known), 5)
+
+    def share(chi2: np.ndarray) -> str:
+        return f"{100 * np.mean(chi2 <= least):.2f} % solved, {100 * np.mean(chi2 <= 1.05 * best.chi2):.2f} % near fit"
+
+    print(f"{label}: {n} pixels")
+    print(f"  fit          {seconds / n * 1e6:5.1f} us: {share(best.chi2)}")
     print(
-        f"  sigma {sigma:.1e}: learned {shares[0]:.1f} % in {my_seconds / n * 1e6:.0f} us, six classical steps "
-        f"{shares[1]:.1f} % in {six_seconds / n * 1e6:.0f} us, converged in {seconds / n * 1e6:.0f} us a pixel"
+        f"  learned      {my_seconds / n * 1e6:5.1f} us ({my_seconds / seconds:.2f} of it): "
+        f"{share(found.solution.chi2)}; {found.count()}; "
+        f"worse by 5 %: {int(np.sum(found.solution.chi2 > 1.05 * best.chi2))}"
     )
-    checked, seconds = measured(lambda: ji.assure(flat, mine, data, chi2=net.card["report"]["chi2_99"], fixed=known), 3)
-    better = 100 * np.mean(checked.solution.chi2 <= 1.05 * best.chi2)
-    print(f"    checked: {better:.2f} %, {checked.count()}, {seconds / n * 1e6:.0f} us more")
+    print(f"  quick look   {quick_seconds / n * 1e6:5.1f} us ({quick_seconds / seconds:.2f}): {share(quick.chi2)}")
+    print(f"  network      {alone_seconds / n * 1e6:5.1f} us ({alone_seconds / seconds:.2f}): {share(alone.chi2)}")
+
+
+def errors(n: int = 20000) -> None:
+    """The network alone: errors in weak, medium and strong fields, and how often its 90 % intervals hold the truth."""
+    for case in SHIPPED:
+        problem, truth, data, _ = batches(case, 1e-3, n)
+        network = load_network(WEIGHTS / SHIPPED[case]).network.start
+        found = network(problem, data, fixed={"wavelength_offset": 0.0})
+        field = truth["field_strength"]
+        print(f"{case}: the network alone, {n} pixels of the benchmarks' population, noise 1e-3; mean |error|")
+        for low, high in ((50, 500), (500, 1500), (1500, 3000)):
+            chosen = (field >= low) & (field < high)
+            off = {name: np.abs(turned(name, found.parameters[name] - truth[name]))[chosen] for name in truth}
+            print(
+                f"  {low:>4}-{high} G: B {off['field_strength'].mean():.1f} G, inclination "
+                f"{np.degrees(off['inclination']).mean():.2f} deg, "
+                f"azimuth {np.degrees(off['azimuth']).mean():.2f} deg, velocity {1e3 * off['velocity'].mean():.0f} m/s"
+            )
+        held = {}
+        for name in truth:
+            off = np.abs(turned(name, found.parameters[name] - truth[name]))
+            held[name] = 100 * np.mean(off <= 1.645 * found.standard_error[name])
+        print("  90 % intervals on this population: " + ", ".join(f"{k} {v:.1f} %" for k, v in held.items()))
+        print("  on the training's: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in zip(held, network.coverage)))
+
+
+def slit(folder: Path) -> None:
+    """The real slit: adapted on one half without truth, tested on the other; and the whole command."""
+    path = folder / "spectra/hinode/SP4D20070227_002010.0C.fits"
+    if not path.exists():
+        print(f"no real slit: {path} is absent (set JAXINV_REFERENCE_DATA)")
+        return
+    cube = ji.io.read_stokes(path)
+    config = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3), method="learned")
+    ready = prepare(cube, config)
+    learned = LearnedInversion(load_network(WEIGHTS / SHIPPED["6301+6302"]), ready, config, None, SOLVER)
+    problem, own = learned.problem, learned.learned.network
+    data = ready.spectra(0, ready.cube.n_pixels)
+    shift = np.full(len(data), -np.mean(ready.wavelength - np.linspace(6300.8733, 6303.265239, 112)), np.float32)
+    train, test = np.arange(0, len(data), 2), np.arange(1, len(data), 2)
+    known = {"wavelength_offset": shift[test]}
+    best = ji.fit(problem, data[test], fixed=known)
+    print(f"the real slit, {len(test)} pixels not adapted to; median chi2 (95th percentile) of the network alone")
+    print(f"  Levenberg-Marquardt {np.median(best.chi2):.3f} ({np.percentile(best.chi2, 95):.2f})")
+    for count in (0, 50, 100, 300, 1000):
+        start, begin = own.start, time.perf_counter()
+        if count:
+            training = dataclasses.replace(ADAPTATION, steps=count, evaluate=count)
+            start = adapt(
+                start, problem, data[train], training, key=jax.random.key(0), fixed={"wavelength_offset": shift[train]},
+                progress=False,
+            )  # fmt: skip
+        seconds = time.perf_counter() - begin
+        alone = start(problem, data[test], fixed=known)
+        loop = dataclasses.replace(own, start=start)
+        one = loop(problem, data[test], steps=0, fixed=known)
+        near = [100 * np.mean(s.chi2 <= f * best.chi2) for s in (alone, one) for f in (1.01, 1.05)]
+        print(
+            f"  {count:>4} steps, {seconds:4.0f} s: {np.median(alone.chi2):.3f} ({np.percentile(alone.chi2, 95):.2f}), "
+            f"within 1 / 5 % of it {near[0]:.1f} / {near[1]:.1f} %; after one step {np.median(one.chi2):.3f}, "
+            f"{near[2]:.1f} / {near[3]:.1f} %",
+            flush=True,
+        )
+        for label, found in (("alone", alone), ("one step", one)):
+            off = {
+                name: distance(name, best, found) for name in ("field_strength", "inclination", "azimuth", "velocity")
+            }
+            said = ", ".join(f"{k} {np.median(x):.2f} / {np.percentile(x, 90):.2f}" for k, x in off.items())
+            print(f"        {label}: |difference| in standard errors, median / 90 %: {said}")
+    for label, more in (("lm", {"method": "lm"}), ("learned", {}), ("learned, adapted", {"adapt": 200})):
+        used = dataclasses.replace(config, **more)
+        maps, seconds = measured(lambda used=used: ji.invert(cube, used, progress=False), 3)
+        ways = "" if maps.route is None else f", routes {np.bincount(maps.route.ravel(), minlength=4)}"
+        print(
+            f"  --method {label:<18} {seconds:6.2f} s, {seconds / cube.n_pixels * 1e6:6.0f} us a pixel, median chi2 "
+            f"{np.nanmedian(maps.chi2):.3f}{ways}"
+        )
+
+
+def command(folder: Path, n: int = 100_000) -> None:
+    """The whole command with adaptation on 10^5 pixels, real and simulated, each in a process of its own."""
+    path = folder / "spectra/hinode/SP4D20070227_002010.0C.fits"
+    if not path.exists():
+        print(f"no real slit: {path} is absent (set JAXINV_REFERENCE_DATA)")
+        return
+    cube = ji.io.read_stokes(path)
+    real = np.asarray(cube.values[:]).reshape(-1, 4, 112)
+    rng = np.random.default_rng(0)
+    sigma = np.array([2e-3, 1e-3, 1e-3, 1e-3])[:, None] * np.median(real[:, 0])
+    many = real[rng.integers(len(real), size=n)]
+    many = (many + rng.normal(0, 1, many.shape) * sigma / 4).astype(np.float32)
+    _, _, simulated, _ = batches("6301+6302", 1e-3, n)
+    with tempfile.TemporaryDirectory() as work:
+        for label, values, wavelength, more in (
+            ("real spectra, noise added", many, cube.wavelength, ["--sigma", "5e-3", "1e-3", "1e-3", "1e-3"]),
+            (
+                "simulated", simulated, 6300.8733 + 0.021549 * np.arange(112),
+                ["--sigma", "1e-3", "--continuum", "1", "--wavelength-shift", "0"],
+            ),
+        ):  # fmt: skip
+            file = Path(work) / "cube.fits"
+            shape = (250, n // 250, 4, 112)
+            ji.io.write_stokes(file, ji.io.stokes_cube(values.reshape(shape), wavelength), overwrite=True)
+            print(f"the whole command, {n} pixels, {label}")
+            for flags in (["--method", "lm"], ["--method", "learned", "--adapt", "0"], ["--method", "learned"]):
+                begin = time.perf_counter()
+                line = [sys.executable, "-m", "jaxinv", "invert", str(file), "-o", str(Path(work) / "maps.fits")]
+                line += ["--overwrite", "--no-quicklook", *flags, *more]
+                done = subprocess.run(line, capture_output=True, text=True, check=True)
+                said = [x for x in done.stdout.splitlines() if x.split(" ")[0] in ("network", "route", "misfit")]
+                print(f"  {' '.join(flags):<26} {time.perf_counter() - begin:6.1f} s; {'; '.join(said)}", flush=True)
 
 
 def variants() -> None:
@@ -130,88 +322,21 @@ def variants() -> None:
     problem = ji.Problem(spectra.MilneEddington(["Fe I 6302.5"], wavelength), ji.noise.Gaussian(1e-3), prior)
     _, data = ji.Problem(problem.forward, problem.noise, prior | DRAWN).simulate(jax.random.key(1), (1024,))
     best = ji.fit(problem, data)
-    six = ji.fit(problem, data, solver=ji.LevenbergMarquardt(max_iterations=7, n_starts=1))
-    print("loops of 6 steps, one line, each trained for 1000 steps of 128 spectra: within 5 % of the converged chi2")
-    print(f"  six classical steps                  {100 * np.mean(six.chi2 <= 1.05 * best.chi2):.1f} %")
-    training = ji.Training(steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=0.05, evaluate=100)
+    print("5 learned steps and a last one, one line, 1000 training steps of 128: within 5 % of the converged chi2")
+    training = ji.Training(steps=1000, batch_size=128, learning_rate=2e-3, warmup=0.05, average=0.01, evaluate=250)
     for variant, backpropagation in (
-        ("damping", "gauss-newton"), ("damping", "truncated"), ("damping", "rematerialized"),
-        ("recurrent", "gauss-newton"), ("recurrent", "truncated"), ("network", "gauss-newton"),
+        ("damping", "greedy"), ("damping", "exact"), ("recurrent", "greedy"), ("recurrent", "exact"),
+        ("network", "greedy"),
     ):  # fmt: skip
-        method = ji.LearnedLM(variant=variant, backpropagation=backpropagation, steps=6, width=64, encoded=64)
+        method = ji.LearnedSteps(variant=variant, backpropagation=backpropagation, steps=5)
         begin = time.perf_counter()
         conditions = ji.Conditions(drawn=DRAWN)
         found = ji.unroll(problem, method, training, key=jax.random.key(0), conditions=conditions, progress=False)
         seconds = time.perf_counter() - begin
         share = 100 * np.mean(found(problem, data).chi2 <= 1.05 * best.chi2)
-        print(f"  {variant:<12} {backpropagation:<16}        {share:.1f} %, trained in {seconds:.0f} s", flush=True)
-
-
-def slit(folder: Path) -> None:
-    path = folder / "spectra/hinode/SP4D20070227_002010.0C.fits"
-    if not path.exists():
-        print(f"no real slit: {path} is absent (set JAXINV_REFERENCE_DATA)")
-        return
-    cube = ji.io.read_stokes(path)
-    print(f"a real Hinode slit, {cube.n_pixels} pixels, reading and preparation included")
-    usual = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3))
-    results = {}
-    for label, more in (
-        ("lm", {}),
-        ("lm, one start", {"starts": 1}),
-        ("learned", {"method": "learned"}),
-        ("amortized", {"method": "amortized"}),
-    ):
-        config = dataclasses.replace(usual, **more)
-        maps, seconds = measured(lambda config=config: ji.invert(cube, config, progress=False), 5)
-        results[label] = maps
-        where = np.percentile(maps.chi2, [50, 75, 95, 99])
-        worse = 100 * np.mean(maps.chi2 > 1.05 * results["lm"].chi2)
-        ways = "" if maps.route is None else f", routes {np.bincount(maps.route.ravel(), minlength=3)}"
-        print(
-            f"  {label:<14} {seconds / cube.n_pixels * 1e6:6.0f} us a pixel; chi2 at 50, 75, 95, 99 %: "
-            f"{' '.join(f'{x:.3f}' for x in where)}; worse than lm by 5 %: {worse:.1f} %{ways}"
-        )
-
-
-def unsupervised(folder: Path) -> None:
-    path = folder / "spectra/hinode/SP4D20070227_002010.0C.fits"
-    if not path.exists():
-        print(f"no real slit: {path} is absent (set JAXINV_REFERENCE_DATA)")
-        return
-    ready = prepare(ji.io.read_stokes(path), InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3)))
-    spectra_all = ready.spectra(0, ready.cube.n_pixels)
-    held = np.arange(len(spectra_all)) % 4 == 0
-    begin = time.perf_counter()
-    found = ji.amortize(
-        ready.problem,
-        ji.PointEstimate(loss="physics", encoder="dense", width=256, depth=3, real=0.85),
-        ji.Training(
-            optimizer="muon", steps=5000, batch_size=512, learning_rate=5e-3, clip=0.3, evaluate=250, n_validation=1024
-        ),
-        key=jax.random.key(0),
-        data=spectra_all[~held],
-        conditions=ji.Conditions(noise=(1.0, 1.5), drawn=REAL),
-        progress=False,
-    )
-    seconds = time.perf_counter() - begin
-    best = ji.fit(ready.problem, spectra_all)
-    mine = found(ready.problem, spectra_all)
-    print(f"unsupervised, trained on {int(np.sum(~held))} pixels of the slit in {seconds:.0f} s: median chi2")
-    for label, part in (("trained on", ~held), ("held out", held)):
-        a, b = np.median(mine.chi2[part]), np.median(best.chi2[part])
-        print(f"  {label:<12} network {a:.3f}, Levenberg-Marquardt {b:.3f}: {100 * (a / b - 1):+.0f} %")
-
-
-REAL = {
-    "field_strength": dist.LogUniform(10.0, 3000.0),
-    "velocity": dist.Uniform(-5.0, 5.0),
-    "doppler_width": dist.LogUniform(0.015, 0.08),
-    "line_strength": dist.LogUniform(2.0, 60.0),
-    "damping": dist.Uniform(0.02, 1.0),
-    "source_constant": dist.Uniform(0.05, 0.5),
-    "source_slope": dist.LogUniform(0.3, 1.1),
-}
+        print(f"  {variant:<12} {backpropagation:<10} {share:.1f} %, trained in {seconds:.0f} s", flush=True)
+    usual = Unrolled(Loop(ji.LearnedSteps(steps=5), None), ji.LevenbergMarquardt(), None, problem.names)
+    print(f"  classical               {100 * np.mean(usual(problem, data).chi2 <= 1.05 * best.chi2):.1f} %")
 
 
 def flow(n: int = 300) -> None:
@@ -248,10 +373,12 @@ def main() -> None:
     print(header())
     parts = {
         "surrogate": lambda: surrogate(arguments.surrogate),
-        "loop": loop,
-        "variants": variants,
+        "steps": steps,
+        "whole": whole,
+        "errors": errors,
         "slit": lambda: slit(folder),
-        "unsupervised": lambda: unsupervised(folder),
+        "command": lambda: command(folder),
+        "variants": variants,
         "flow": flow,
     }
     for name, run in parts.items():

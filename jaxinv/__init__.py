@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv import spectra as spectra
     from jaxinv.amortization import NormalizingFlow as NormalizingFlow
     from jaxinv.amortization import PointEstimate as PointEstimate
+    from jaxinv.amortization import adapt as adapt
     from jaxinv.amortization import amortize as amortize
     from jaxinv.cli.from_files import invert as invert
     from jaxinv.emulation import Emulator as Emulator
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from jaxinv.sampling import sample as sample
     from jaxinv.training import Conditions as Conditions
     from jaxinv.training import Training as Training
-    from jaxinv.unrolling import LearnedLM as LearnedLM
+    from jaxinv.unrolling import LearnedSteps as LearnedSteps
     from jaxinv.unrolling import unroll as unroll
 
 _NAMES = {
@@ -73,7 +74,7 @@ _NAMES = {
     "Knowledge": "forward",
     "LBFGS": "optimize",
     "Laplace": "sampling",
-    "LearnedLM": "unrolling.settings",
+    "LearnedSteps": "unrolling.settings",
     "LevenbergMarquardt": "optimize",
     "NUTS": "sampling",
     "NormalizingFlow": "amortization.settings",
@@ -96,6 +97,7 @@ _NAMES = {
     "Tied": "priors",
     "TrainConfig": "pipelines",
     "Training": "training",
+    "adapt": "amortization",
     "amortize": "amortization",
     "assure": "optimize",
     "calibrate": "sampling",

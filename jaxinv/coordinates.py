@@ -344,6 +344,11 @@ class Coordinates(eqx.Module):
         """Without edges, adapted to an object by a fit's parameters and standard errors."""
         return Coordinates(tuple(block.opened(near, error) for block in self.blocks), self.layout)
 
+    def unwound(self) -> Coordinates:
+        """With each cyclic parameter as a vector in the plane, so that nothing jumps where its circle is cut."""
+        blocks = (block.opened() if isinstance(block, Circle) else block for block in self.blocks)
+        return Coordinates(tuple(blocks), self.layout)
+
     @property
     def size(self) -> int:
         """The length of the vector."""

@@ -42,6 +42,7 @@ class Problem(eqx.Module):
     noise: Noise
     prior: dict[str, Any]
     blocks: tuple[Block, ...]
+    symmetric: bool = eqx.field(static=True)
 
     def __init__(self, forward: Forward | Callable[[Parameters], Any], noise: Any, prior: priors.Prior) -> None:
         if not isinstance(prior, Mapping):
@@ -54,6 +55,7 @@ class Problem(eqx.Module):
             raise ValueError("the prior infers nothing: give at least one parameter a NumPyro distribution")
         # Here, where the prior's bounds are numbers; inside a compiled program they would be traced.
         self.blocks = self.forward.knowledge.coordinates(self.prior)
+        self.symmetric = self._symmetric()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -170,11 +172,12 @@ class Problem(eqx.Module):
     @property
     def symmetry(self) -> Symmetry | None:
         """The forward model's symmetry, where all that it moves is inferred, over a support that it keeps."""
+        return self.forward.knowledge.symmetry if self.symmetric else None
+
+    def _symmetric(self) -> bool:
         found = self.forward.knowledge.symmetry
         bound = {name for tie in priors.tied(self.prior).values() for name in tie.of}
-        if found is None or not set(found.names) <= set(self.names) - bound or not found.suits(self.prior):
-            return None
-        return found
+        return found is not None and set(found.names) <= set(self.names) - bound and found.suits(self.prior)
 
     def log_density(self, coordinates: Coordinates, z: Array, data: Any, known: Parameters | None = None) -> Array:
         """The unnormalized log posterior in opened coordinates, a scalar; `z` is `(coordinates.size,)`."""

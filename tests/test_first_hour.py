@@ -68,7 +68,7 @@ def test_learned_methods_take_any_function_too() -> None:
     training = ji.Training(steps=4, batch_size=8, evaluate=2, n_validation=8)
     options = {"key": KEY, "progress": False}
     problem = ji.Problem(decay, 0.05, PRIOR)
-    network = ji.amortize(problem, ji.PointEstimate(encoder="dense", width=4, depth=1), training, **options)
+    network = ji.amortize(problem, ji.PointEstimate(width=4, depth=1), training, **options)
     assert network(problem, DATA).parameters["rate"].shape == (3,)
     emulator = ji.Emulator(settings={"width": 4, "depth": 1}, n_report=100)
     surrogate = ji.emulate(Network(jnp.ones(())), PRIOR, emulator, training, **options)

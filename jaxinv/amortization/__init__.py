@@ -4,4 +4,6 @@ from jaxinv.amortization.estimator import PointEstimator as PointEstimator
 from jaxinv.amortization.flow import Flow as Flow
 from jaxinv.amortization.settings import NormalizingFlow as NormalizingFlow
 from jaxinv.amortization.settings import PointEstimate as PointEstimate
+from jaxinv.amortization.training import ADAPTATION as ADAPTATION
+from jaxinv.amortization.training import adapt as adapt
 from jaxinv.amortization.training import amortize as amortize

@@ -10,27 +10,28 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
+from jaxinv.amortization.coding import AnswerCoding, DataCoding, Seen, turned
 from jaxinv.amortization.settings import PointEstimate
 from jaxinv.compute import batch
 from jaxinv.compute.devices import over_devices
 from jaxinv.networks import Network
 from jaxinv.observation import Observation
-from jaxinv.optimize.assure import near_enough
 from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
-from jaxinv.optimize.levenberg_marquardt import damped_step
-from jaxinv.optimize.normal import in_units, quadratic_model, scales
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
 from jaxinv.results.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding
-from jaxinv.training.data import NOISES, DataCoding
+from jaxinv.training.data import NOISES
 from jaxinv.training.loop import Curve
 
 _BATCH = 256
+_LOWEST, _HIGHEST = -12.0, 3.0
+"""Of the logarithm of an error, in standard deviations of the parameter."""
 
 
 class PointEstimator(eqx.Module):
@@ -39,91 +40,98 @@ class PointEstimator(eqx.Module):
     Attributes:
         settings: what it was trained by.
         data: coding of the data.
-        parameters: coding of its answer.
-        pixel: network of one object.
-        context: network over a map of its answers ("map"), or `None`.
+        answer: coding of its answer.
+        network: from data to the answer.
+        errors: from the answer and the noise to the logarithm of the answer's errors.
+        factor: `(n_free,)` on those errors, so that 90 % intervals hold the truth in 90 % of simulated objects.
+        coverage: `(n_free,)` in how many they do, measured on others.
         curve: of the training.
         best_step: of the training, whose weights were kept.
     """
 
     settings: PointEstimate = eqx.field(static=True)
     data: DataCoding
-    parameters: ParameterCoding
-    pixel: Network
-    context: Network | None
+    answer: AnswerCoding
+    network: Network
+    errors: Network
+    factor: np.ndarray
+    coverage: np.ndarray
     curve: Curve | None = None
     best_step: int = 0
 
     @staticmethod
-    def new(settings: PointEstimate, data: DataCoding, parameters: ParameterCoding, key: Any) -> PointEstimator:
+    def new(settings: PointEstimate, data: DataCoding, answer: AnswerCoding, key: Any) -> PointEstimator:
         """With random weights."""
-        n_out = parameters.n_raw + (parameters.n_free if settings.loss == "truth" else 0)
-        n_samples = data.mean.size // data.rows
-        pixel_key, context_key = jax.random.split(key)
-        own = {"width": settings.width, "depth": settings.depth}
+        own = {"width": settings.width, "depth": settings.depth, "n_out": answer.size}
+        network_key, error_key = jax.random.split(key)
         if settings.encoder == "spectrum":
-            shape = {"n_channels": 2 * data.rows, "n_wavelength": n_samples, "n_more": data.n_more, "n_out": n_out}
-            return PointEstimator(settings, data, parameters, Network.new("encoder", shape | own, pixel_key), None)
-        n_in = 2 * data.rows * n_samples + data.n_more
-        if settings.encoder == "dense":
-            pixel = Network.new("residual", {"n_in": n_in, "n_out": n_out, **own}, pixel_key)
-            return PointEstimator(settings, data, parameters, pixel, None)
-        width = settings.width
-        pixel = Network.new("residual", {"n_in": n_in, "n_out": width, "width": 2 * width, "depth": 2}, pixel_key)
-        context = Network.new("map", {"n_in": width, "n_out": n_out, **own}, context_key)
-        return PointEstimator(settings, data, parameters, pixel, context)
+            shape = {"n_channels": data.rows, "n_wavelength": data.n, "n_more": data.n_more}
+            network = Network.new("encoder", shape | own, network_key)
+        else:
+            network = Network.new("residual", {"n_in": data.rows * data.n + data.n_more, **own}, network_key)
+        n_free = len(answer.deviation)
+        errors = Network.new(
+            "mlp", {"n_in": answer.size + data.n_more, "n_out": n_free, "width": 64, "depth": 2}, error_key
+        )
+        one = np.ones(n_free, np.float32)
+        return PointEstimator(settings, data, answer, network, errors, one, np.full_like(one, np.nan))
 
-    def raw(self, problem: Problem, observed: Any, known: Any) -> Array:
-        """The network's answer for one object; for a "map", for all objects of it, with two axes in front."""
-        if self.context is None:
-            return self._pixel(problem, observed, known)
-        each = jax.vmap(jax.vmap(lambda o, k: self._pixel(problem, o, k)))
-        return self.context(each(observed, known))
+    def check(self, problem: Problem, known: Mapping[str, Any]) -> None:
+        """Whether the network was trained for a problem like this.
 
-    def _pixel(self, problem: Problem, observed: Any, known: Any) -> Array:
-        channels, more = self.data.encode(problem.noise, observed, known)
+        Raises:
+            ValueError: it was not; says what differs.
+        """
+        if problem.names != self.answer.names:
+            raise ValueError(
+                f"the network was trained to infer {', '.join(self.answer.names)}; the problem infers "
+                f"{', '.join(problem.names)}"
+            )
+        self.data.check(problem, known)
+
+    def raw(self, seen: Seen) -> Array:
+        """The network's answer for one object, `(size,)`."""
+        channels = seen.channels.astype(jnp.float32)
         if self.settings.encoder == "spectrum":
-            return self.pixel(channels, more)
-        return self.pixel(jnp.concatenate([channels.ravel(), more]))
+            return self.network(channels, seen.more.astype(jnp.float32))
+        return self.network(jnp.concatenate([channels.ravel(), seen.more.astype(jnp.float32)]))
 
-    def decode(self, raw: Array) -> tuple[dict[str, Array], Array]:
-        """Parameters of one object, and the log of their errors, `(n_free,)`, in the units of the coding."""
-        n = self.parameters.n_raw
-        return self.parameters.decode(raw[:n]), jnp.clip(raw[n:], -12.0, 3.0)
+    def log_error(self, raw: Array, seen: Seen) -> Array:
+        """The logarithm of the answer's errors in the frame, before `factor`, in standard deviations of a parameter."""
+        inputs = jnp.concatenate([jax.lax.stop_gradient(raw), seen.more.astype(raw.dtype)])
+        return jnp.clip(self.errors(inputs), _LOWEST, _HIGHEST)
+
+    def start(self, problem: Problem, observed: Any, known: Mapping[str, Any]) -> tuple[dict[str, Array], Array]:
+        """Parameters of one object inside the support, and whether its data are like those of the training."""
+        seen = self.data.encode(problem, observed, known)
+        return self._parameters(problem, self.raw(seen), seen, known), self.data.inside(seen)
+
+    def _parameters(self, problem: Problem, raw: Array, seen: Seen, known: Mapping[str, Any]) -> dict[str, Array]:
+        found = problem.canonical({**known, **self.answer.decode(problem, raw, seen.element)})
+        return {name: found[name] for name in problem.names}
 
     def __call__(
         self, problem: Problem, data: ArrayLike | Observation, *, fixed: Mapping[str, ArrayLike] | None = None
     ) -> Solution:
-        """As `fit(problem, data)`, in one pass.
+        """As `fit(problem, data)`, in one pass and without a look at the forward model but for chi2.
 
-        Errors are the network's own where it was trained with the truth; else those of the curvature at its answer. An
-        answer that a Levenberg-Marquardt step would still improve is `Status.NOT_CONVERGED`; `assure` mends it.
+        Standard errors are the network's own; `coverage` says how often they hold on simulated data. The status says
+        no more than whether the data are like those of the training (`Status.NOT_CONVERGED`: they are not): `unroll`
+        with this network as its start tells how near an answer is to its minimum, and `assure` mends it.
 
         Args:
             problem: the one that the network was trained for, or one that differs in its noise or in what is known.
-            data: `(*batch, *prediction_shape)`, or an `Observation` of that; of a "map" the last two axes of the batch
-                are its rows and columns.
+            data: `(*batch, *prediction_shape)`, or an `Observation` of that.
             fixed: parameters known for each object.
 
         Raises:
             ValueError: as `fit`; or the data are not of the kind that the network was trained for.
         """
         rows = batch.in_rows(problem, data, fixed)
-        if rows.problem.names != self.parameters.names:
-            raise ValueError(
-                f"the network was trained to infer {', '.join(self.parameters.names)}; the problem infers "
-                f"{', '.join(rows.problem.names)}"
-            )
-        self.data.check(rows.problem, rows.known)
-        inputs = (rows.observed, rows.known)
-        if self.context is None:
-            arrays = over_devices(_objects, (self, rows.problem), inputs, lapack=lapack_of(rows.problem))
-        else:
-            if len(rows.shape) < 2:
-                raise ValueError(f"the network was trained for maps; the data are a batch of {rows.shape}")
-            maps = jax.tree.map(lambda x: x.reshape(-1, *rows.shape[-2:], *x.shape[1:]), inputs)
-            arrays = over_devices(_maps, (self, rows.problem), maps, lapack=lapack_of(rows.problem))
-            arrays = jax.tree.map(lambda x: x.reshape(rows.n, *x.shape[3:]), arrays)
+        self.check(rows.problem, rows.known)
+        arrays = over_devices(
+            _objects, (self, rows.problem), (rows.observed, rows.known), lapack=lapack_of(rows.problem)
+        )
         return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
     def save(self, path: str | os.PathLike[str], problem: Problem, notes: Mapping[str, Any] | None = None) -> None:
@@ -146,51 +154,36 @@ class PointEstimator(eqx.Module):
         Raises:
             FolderError: the folder is not there, damaged, of another kind or version, or for another forward model.
         """
-        found, card = folder.load(path, PointEstimator, (PointEstimate, ParameterCoding, DataCoding, *NOISES))
+        found, card = folder.load(path, PointEstimator, PARTS)
         if problem is not None:
             folder.check_forward(path, card, problem.forward)
         return dataclasses.replace(found, curve=None if found.curve is None else Curve(*found.curve))
 
 
+PARTS = (PointEstimate, AnswerCoding, ParameterCoding, DataCoding, *NOISES)
+"""Classes that a point estimator is made of."""
+
+
 def _objects(common: Any, inputs: Any) -> dict[str, Any]:
-    estimator, problem = common
-
-    def one(item: Any) -> dict[str, Any]:
-        return _answer(estimator, problem, estimator.raw(problem, *item), *item)
-
-    return jax.lax.map(one, inputs, batch_size=_BATCH)
+    return jax.lax.map(lambda item: _answer(*common, *item), inputs, batch_size=_BATCH)
 
 
-def _maps(common: Any, inputs: Any) -> dict[str, Any]:
-    estimator, problem = common
-
-    def one(item: Any) -> dict[str, Any]:
-        raw = estimator.raw(problem, *item)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (raw, *item))
-        found = jax.lax.map(lambda x: _answer(estimator, problem, *x), flat, batch_size=_BATCH)
-        return jax.tree.map(lambda x: x.reshape(*raw.shape[:2], *x.shape[1:]), found)
-
-    return jax.lax.map(one, inputs)
-
-
-def _answer(estimator: PointEstimator, problem: Problem, raw: Array, observed: Any, known: Any) -> dict[str, Any]:
-    """The network's answer judged by the exact forward model."""
-    layout = problem.layout
+def _answer(estimator: PointEstimator, problem: Problem, observed: Any, known: Any) -> dict[str, Any]:
+    """The network's answer, its errors, and its misfit by the exact forward model."""
     values = observed.values if isinstance(observed, Observation) else observed
-    scale = scales(problem, layout).astype(values.dtype)
-    parameters, log_error = estimator.decode(raw)
-    parameters = {name: jnp.asarray(x, values.dtype) for name, x in problem.canonical({**known, **parameters}).items()}
-    vector = layout.ravel(parameters) / scale
-    normal = quadratic_model(problem, layout, scale, vector, observed, known)
-    gain = damped_step(normal, jnp.asarray(1e-3, values.dtype), jnp.zeros(len(vector), bool))[1]
+    seen = estimator.data.encode(problem, observed, known)
+    raw = estimator.raw(seen)
+    layout = problem.layout
+    vector = layout.ravel(estimator._parameters(problem, raw, seen, known)).astype(values.dtype)
     one = jnp.ones((), jnp.int32)
-    at = Result(vector, normal, near_enough(gain, normal.cost), one, one)
-    result = Result(*in_units(at, scale), *at[2:])
     n_valid = jnp.sum(problem.noise.valid(values, observed))
-    out = summarize(Objective(problem, observed, known), result, n_valid)
-    if estimator.settings.loss == "truth":
-        error = jnp.exp(log_error) * estimator.parameters.slopes(parameters)
-        error = jnp.where(jnp.isfinite(out["chi2"]), error, jnp.nan)
-        out["standard_error"] |= layout.unravel(error)
-        out["covariance"] = jnp.diag(error**2)
+    result = Result(vector, None, estimator.data.inside(seen), one, one)
+    out = summarize(Objective(problem, observed, known), result, n_valid, kind="none")
+    error = jnp.exp(estimator.log_error(raw, seen)) * estimator.factor * estimator.answer.deviation
+    if seen.element is not None:  # from the frame to the data
+        there = estimator.answer.decode(problem, raw, None)
+        _, moved = jax.jvp(lambda p: turned(problem, seen.element, p), (there,), (layout.unravel(error),))
+        error = jnp.abs(layout.ravel(moved))
+    blank = jnp.isnan(out["chi2"])
+    out["standard_error"] |= layout.unravel(jnp.where(blank, jnp.nan, error).astype(values.dtype))
     return out

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 
-ANSWERS = ("point", "flow")
-LOSSES = ("truth", "physics")
-ENCODERS = ("spectrum", "dense", "map")
+LOSSES = ("misfit", "truth")
+ENCODERS = ("dense", "spectrum")
 
 
 @dataclasses.dataclass(frozen=True)
 class PointEstimate:
-    """Settings of a network that answers with parameters.
+    """Settings of a network that answers with parameters and their errors.
 
     Attributes:
-        loss: "truth": the true parameters of simulated objects, as the mean and variance of a normal distribution
-            (heteroscedastic errors; Nix & Weigend 1994); "physics": the prediction from the network's parameters
-            against the noisy data, without any truth, so that real observations can be trained on.
-        encoder: "spectrum": residual convolutions along the last axis of the data; "dense": a residual perceptron;
-            "map": "dense" for each pixel, then residual convolutions over the map, so that it sees its neighbours.
-        width: of the network's layers.
-        depth: of the network: residual blocks, or levels of the "spectrum".
-        patch: pixels along each side of a training patch of a "map".
-        correlation: length in pixels over which parameters of simulated maps change.
-        real: share of the examples that are taken from real data, where they are given ("physics").
+        loss: "misfit": the prediction from the network's parameters against the data, through the exact forward model:
+            of simulated data without their noise, of real ones as they are, without any truth; "truth": the true
+            parameters of simulated objects alone.
+        encoder: "dense": a residual perceptron; "spectrum": residual convolutions along the last axis of the data.
+        width: of the network's layers; of a "spectrum" its features.
+        depth: residual blocks, or levels of the "spectrum".
+        real: share of the examples that are taken from real data, where they are given.
 
     Raises:
         ValueError: a setting that does not exist or is out of its range.
     """
 
-    loss: str = "truth"
-    encoder: str = "spectrum"
-    width: int = 32
+    loss: str = "misfit"
+    encoder: str = "dense"
+    width: int = 256
     depth: int = 3
-    patch: int = 12
-    correlation: float = 4.0
     real: float = 0.5
 
     def __post_init__(self) -> None:
@@ -43,8 +37,6 @@ class PointEstimate:
             (self.encoder in ENCODERS, "encoder", f"one of {', '.join(ENCODERS)}"),
             (self.width >= 1, "width", "1 or more"),
             (self.depth >= 1, "depth", "1 or more"),
-            (self.patch >= 2, "patch", "2 or more"),
-            (self.correlation > 0, "correlation", "a number above 0"),
             (0 <= self.real <= 1, "real", "a fraction from 0 to 1"),
         ]
         for ok, name, expected in check:

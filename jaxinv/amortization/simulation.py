@@ -1,8 +1,8 @@
-"""What a network is trained on: simulated objects, maps of them that are smooth as real ones are, and real data."""
+"""What a network is trained on: simulated objects, and real data, turned and with more noise."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,120 +11,104 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.amortization.settings import PointEstimate
 from jaxinv.compute.batch import Rows
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
-from jaxinv.training.data import Conditions, Example, at_level, level, simulated
+from jaxinv.training.data import Conditions, Example, level, simulated
+
+
+class Lesson(NamedTuple):
+    """What one example teaches.
+
+    Attributes:
+        example: of real data, the parameters mean nothing, and `clean` are the data.
+        target: what the prediction is compared with.
+        real: whether the data are real, so that there is no truth.
+    """
+
+    example: Example
+    target: Observation
+    real: Array
 
 
 class Source(eqx.Module):
-    """Where examples come from.
+    """Where lessons come from.
 
     Attributes:
         problem: without the parameters that are known.
         conditions: their ranges.
-        settings: patch size, correlation length, share of real data.
-        real: `(n, *prediction_shape)`, or maps `(n, ny, nx, *prediction_shape)`; `None` where there are none.
+        real: real data and what is known of each, `(n, ...)` each; `None` where there are none.
+        share: of the lessons that are real.
     """
 
     problem: Problem
     conditions: Conditions
-    settings: PointEstimate = eqx.field(static=True)
-    real: Any
+    real: tuple[Observation, dict[str, Any]] | None
+    share: float = eqx.field(static=True)
 
     @staticmethod
-    def of(problem: Problem, conditions: Conditions, settings: PointEstimate, rows: Rows | None) -> Source:
+    def of(problem: Problem, conditions: Conditions, rows: Rows | None, share: float) -> Source:
         """With real data as `in_rows` returned them.
 
         Raises:
-            ValueError: the data are no map, or one that is smaller than a patch.
+            ValueError: of real data something is not known that the network is told.
         """
         if rows is None:
-            return Source(problem, conditions, settings, None)
-        if conditions.known:
-            raise ValueError("real data bring nothing that would be known of them: leave `known` out of the conditions")
-        real = rows.observed
-        if not isinstance(real, Observation):
-            sigma = np.broadcast_to(np.asarray(rows.problem.noise.sigma, rows.dtype), real.shape)
-            real = Observation(real, sigma)
-        if settings.encoder == "map":
-            if len(rows.shape) < 2 or min(rows.shape[-2:]) < settings.patch:
-                raise ValueError(
-                    f"the data are a batch of {rows.shape}; patches of {settings.patch} pixels need a map of that size"
-                )
-            real = jax.tree.map(lambda x: x.reshape(-1, *rows.shape[-2:], *x.shape[1:]), real)
-        return Source(problem, conditions, settings, real)
+            return Source(problem, conditions, None, 0.0)
+        missing = [name for name in conditions.known if name not in rows.known]
+        if missing:
+            raise ValueError(f"the network is told {missing[0]!r} of each object: give it with the data as `fixed`")
+        found = rows.observed
+        if not isinstance(found, Observation):
+            sigma = np.broadcast_to(np.asarray(_sigma(rows.problem), rows.dtype), found.shape)
+            found = Observation(found, sigma)
+        usable = np.isfinite(found.values).reshape(rows.n, -1).any(axis=1)
+        if not usable.any():
+            raise ValueError("the real data hold no finite sample")
+        real = jax.tree.map(lambda x: np.asarray(x)[usable], (found, rows.known))
+        return Source(problem, conditions, real, share)
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self.problem.prediction_shape(self.conditions.known)
-
-    def draw(self, key: PRNGKeyArray) -> Example:
-        """One example: an object, or a patch of a map."""
+    def draw(self, key: PRNGKeyArray) -> Lesson:
+        """One lesson."""
+        if self.real is not None and self.share >= 1:
+            return self._real(key)
         pick, real_key, key = jax.random.split(key, 3)
-        made = self._patch(key) if self.settings.encoder == "map" else simulated(self.problem, self.conditions, key)
+        example = simulated(self.problem, self.conditions, key)
+        # A misfit in units of less noise than the nominal teaches nothing more.
+        sigma = jnp.broadcast_to(jnp.asarray(_sigma(self.problem), example.clean.dtype), example.clean.shape)
+        if isinstance(example.observed, Observation):
+            sigma = jnp.maximum(sigma, example.observed.sigma)
+        made = Lesson(example, Observation(example.clean, sigma), jnp.asarray(False))
         if self.real is None:
             return made
-        chosen = jax.random.uniform(pick) < self.settings.real
-        found, own = self._real(real_key), made.observed
+        chosen = jax.random.uniform(pick) < self.share
+        other = self._real(real_key)
+        own = example.observed
         if not isinstance(own, Observation):
-            own = Observation(own, jnp.broadcast_to(jnp.asarray(self.problem.noise.sigma), own.shape))
-        return made._replace(observed=jax.tree.map(lambda a, b: jnp.where(chosen, a, b.astype(a.dtype)), found, own))
+            own = Observation(own, jnp.broadcast_to(jnp.asarray(_sigma(self.problem)), own.shape))
+        made = made._replace(example=example._replace(observed=own))
+        return jax.tree.map(lambda a, b: jnp.where(chosen, a, jnp.asarray(b, a.dtype)), other, made)
 
-    def _real(self, key: PRNGKeyArray) -> Observation:
-        """A real object or patch, with noise added up to a level from the conditions."""
-        which, place, noise_key, level_key = jax.random.split(key, 4)
-        n = len(self.real.values)
-        found = jax.tree.map(lambda x: jnp.asarray(x)[jax.random.randint(which, (), 0, n)], self.real)
-        if self.settings.encoder == "map":
-            size = self.settings.patch
-            ny, nx = found.values.shape[:2]
-            corner = jax.random.randint(place, (2,), 0, jnp.array([ny - size + 1, nx - size + 1]))
-            cut = lambda x: jax.lax.dynamic_slice_in_dim(  # noqa: E731
-                jax.lax.dynamic_slice_in_dim(x, corner[0], size, 0), corner[1], size, 1
-            )
-            found = jax.tree.map(cut, found)
-        factor = jnp.maximum(level(self.conditions, self._shape, level_key), 1.0)
-        extra = jnp.sqrt(factor**2 - 1) * found.sigma * jax.random.normal(noise_key, found.values.shape)
-        return Observation(found.values + extra, factor * found.sigma)
-
-    def _patch(self, key: PRNGKeyArray) -> Example:
-        """A simulated patch: each pixel follows the prior, and its neighbours are like it."""
-        field_key, noise_key, level_key, known_key = jax.random.split(key, 4)
-        size = self.settings.patch
-        known = {
-            name: jnp.broadcast_to(value, (size, size, *value.shape))
-            for name, value in priors.sample(self.conditions.known, known_key).items()
-        }
-        parameters = {}
-        for k, name in enumerate(self.problem.names):
-            distribution = self.conditions.drawn.get(name, self.problem.prior[name])
-            z = _smooth(jax.random.fold_in(field_key, k), size, distribution.shape(), self.settings.correlation)
-            share = jax.scipy.stats.norm.cdf(z)
-            parameters[name] = jnp.asarray(distribution.icdf(jnp.clip(share, 1e-6, 1 - 1e-6)))
-        scaled = at_level(self.problem, level(self.conditions, self._shape, level_key))
-
-        def observe(parameters: Any, known: Any, key: PRNGKeyArray) -> Array:
-            return scaled.noise.simulate(key, scaled.predict({**known, **parameters}))
-
-        keys = jax.random.split(noise_key, (size, size))
-        values = jax.vmap(jax.vmap(observe))(parameters, known, keys)
-        if scaled.noise.sigma is None:
-            return Example(parameters, known, values)
-        sigma = jnp.broadcast_to(jnp.asarray(scaled.noise.sigma, values.dtype), values.shape)
-        return Example(parameters, known, Observation(values, sigma))
+    def _real(self, key: PRNGKeyArray) -> Lesson:
+        """A real object, turned by an exact symmetry, with noise added up to a level from the conditions."""
+        which, turn_key, noise_key, level_key = jax.random.split(key, 4)
+        assert self.real is not None
+        index = jax.random.randint(which, (), 0, len(self.real[0].values))
+        (values, sigma, *_), known = jax.tree.map(lambda x: jnp.asarray(x)[index], self.real)
+        symmetry = self.problem.symmetry
+        if symmetry is not None:
+            valid = self.problem.noise.valid(values, Observation(values, sigma))
+            weight = jnp.where(valid, sigma, 0)
+            alike = [jnp.all(weight[np.array(group)] == weight[group[0]]) for group in symmetry.mixed]
+            drawn = symmetry.data(symmetry.draw(turn_key), jnp.where(valid, values, 0))
+            same = jnp.all(jnp.stack([jnp.asarray(True), *alike]))
+            values = jnp.where(valid & same, drawn, values)
+        factor = jnp.maximum(level(self.conditions, values.shape, level_key), 1.0)
+        extra = jnp.sqrt(factor**2 - 1) * sigma * jax.random.normal(noise_key, values.shape)
+        observed = Observation(values + extra, factor * sigma)
+        nothing = {name: priors.centre(self.problem.prior[name]).astype(values.dtype) for name in self.problem.names}
+        return Lesson(Example(nothing, known, observed, values), observed, jnp.asarray(True))
 
 
-def _smooth(key: PRNGKeyArray, size: int, shape: tuple[int, ...], length: float) -> Array:
-    """A standard normal field `(size, size, *shape)` with a Gaussian correlation of this length in pixels."""
-    reach = int(np.ceil(2 * length))
-    offset = np.arange(-reach, reach + 1)
-    kernel = np.exp(-((offset / length) ** 2))
-    kernel = jnp.asarray(kernel / np.sqrt(np.sum(kernel**2)))
-    white = jax.random.normal(key, (size + 2 * reach, size + 2 * reach, *shape))
-    rows = np.arange(size)[:, None] + np.arange(2 * reach + 1)
-    field = jnp.tensordot(white[rows], kernel, axes=(1, 0))
-    # the axis of the columns stands first after the rows' own
-    field = jnp.tensordot(jnp.moveaxis(field, 1, 0)[rows], kernel, axes=(1, 0))
-    return jnp.moveaxis(field, 0, 1)
+def _sigma(problem: Problem) -> Any:
+    return 1.0 if problem.noise.sigma is None else problem.noise.sigma

@@ -51,7 +51,7 @@ GROUPS = {
     "noise": ("weights", "model_error"),
     "instrument": ("psf_file", "cavity_map", "stray_light", "macroturbulence"),
     "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
-    "method": ("method", "network"),
+    "method": ("method", "network", "adapt", "keep_network"),
     "solver": ("starts", "max_iterations", "chunk_size", "seed"),
 }
 
@@ -60,7 +60,10 @@ GROUPS = {
 class InvertOptions(InvertConfig, FileOptions):
     """What the command takes: the pipeline's options, and files."""
 
-    network: str | None = option(None, "folder that `jaxinv train` wrote; default: the shipped one for Hinode/SP")
+    network: str | None = option(
+        None, "folder that `jaxinv train` wrote; default: the shipped one for the observation's lines and wavelengths"
+    )
+    keep_network: str | None = option(None, "folder for the adapted network, for the next map of the same instrument")
 
     @property
     def pipeline(self) -> InvertConfig:
@@ -111,17 +114,19 @@ def invert_cube(
 
     from jaxinv import io, plot
     from jaxinv.compute.pieces import n_done
-    from jaxinv.pipelines import invert, load_network, prepare
+    from jaxinv.pipelines import adapt_network, invert, load_network, prepare
     from jaxinv.results.solution import Route
 
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
     psf, offset = read_instrument(options)
     config = options.pipeline
     network = None
-    if config.method != "lm":
-        network = load_network(config.method, options.network)
-    elif options.network is not None:
-        raise ValueError("the option 'network' goes with the method learned or amortized; found lm")
+    if config.method == "learned":
+        network = None if options.network is None else load_network(options.network)
+        if options.keep_network is not None and Path(options.keep_network).exists() and not overwrite:
+            raise io.OutputError(f"{options.keep_network} exists: choose another name, or give --overwrite")
+    elif given := [n for n in ("network", "adapt", "keep_network") if getattr(options, n) is not None]:
+        raise ValueError(f"the option {given[0]!r} goes with the method learned; found lm")
     digest = sha256([*cube.source])
     fingerprint = fingerprint_of(options, digest)
     partial = output.with_name(output.name + ".partial")
@@ -143,6 +148,9 @@ def invert_cube(
     if done := n_done(pieces, n_pixels):
         say(f"resuming    {done} of {n_pixels} pixels are done already")
     begin = time.perf_counter()
+    if config.method == "learned":
+        network = adapt_network(cube, config, psf=psf, wavelength_offset=offset, network=network, progress=say is print)
+        say(f"network     {Path(network.path).name}" + (f", adapted by {network.adapted}" if network.adapted else ""))
     try:
         maps = invert(
             cube, config, psf=psf, wavelength_offset=offset, network=network, pieces=pieces, progress=say is print
@@ -162,6 +170,9 @@ def invert_cube(
     if maps.route is not None:
         ways = {route.name.lower(): int(np.sum(maps.route == route)) for route in Route}
         say(f"route       {', '.join(f'{n} {name}' for name, n in ways.items())}")
+    if network is not None and options.keep_network is not None:
+        network.save(options.keep_network)
+        written.append(options.keep_network)
     usable = maps.chi2[np.isfinite(maps.chi2)]
     say(f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)")
     say(f"time        {seconds:.1f} s, {1e3 * seconds / max(n_pixels, 1):.2f} ms per pixel, compilation included")

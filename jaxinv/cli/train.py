@@ -16,10 +16,10 @@ NAME = "train"
 SUMMARY = "train a network that answers for an instrument"
 NEEDS_JAX = True
 DESCRIPTION = """\
-Train a network on spectra that are simulated as it learns (or, for the unsupervised method, on an
-observation too), for the lines, wavelengths and noise of a configuration. The result is a folder: weights,
-settings, and a card that says how it was trained and how good it is on fresh spectra. An interrupted
-training is gone on with by the same command, with the same result.
+Train a network for the lines, wavelengths and noise of a configuration, on spectra that are simulated as
+it learns, and on an observation's if there is one. The result is a folder: weights, settings, and a card
+that says how it was trained and how good it is on fresh spectra. An interrupted training is gone on with
+by the same command, with the same result.
 
   jaxinv train config.yaml -o my_network
   jaxinv invert cube.fits -o maps.fits --method learned --network my_network
@@ -27,7 +27,7 @@ training is gone on with by the same command, with the same result.
 USAGE = "CONFIG.yaml -o FOLDER [options]"
 
 GROUPS = {
-    "what": ("method", "network", "training", "n_report", "seed"),
+    "what": ("method", "network", "training", "loop", "loop_training", "n_report", "seed"),
     "instrument": ("lines", "wavelength", "wavelength_offset", "psf_fwhm", "sigma", "noise_range"),
     "model": ("fixed", "bounds", "drawn", "drawn_log", "mu", "macroturbulence", "relative_strengths",
               "effective_triplet"),
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("config", metavar="CONFIG.yaml", help="options by name; a flag on the command line wins")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the network goes")
-    parser.add_argument("--observation", nargs="+", metavar="OBS", help="real spectra for the unsupervised method")
+    parser.add_argument("--observation", nargs="+", metavar="OBS", help="real spectra to learn from, too")
     add_options(parser, TrainConfig, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--overwrite", action="store_true", help="replace a network that exists")
@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     trained.save(output)
     log = output / "log"
     shutil.rmtree(log, ignore_errors=True)
-    if (partial / "log").is_dir():
-        shutil.copytree(partial / "log", log)
+    for part in sorted(partial.glob("*/log")):
+        shutil.copytree(part, log / part.parent.name)
     shutil.rmtree(partial, ignore_errors=True)
     for name, value in (trained.card.get("report") or {}).items():
         say(f"{name.replace('_', ' '):<40}{value:g}")

@@ -1,6 +1,5 @@
 """Flax networks: architecture only, no training, no physics."""
 
-from jaxinv.networks.convolutional import MapEncoder as MapEncoder
 from jaxinv.networks.convolutional import SpectrumDecoder as SpectrumDecoder
 from jaxinv.networks.convolutional import SpectrumEncoder as SpectrumEncoder
 from jaxinv.networks.dense import MLP as MLP

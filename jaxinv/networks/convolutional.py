@@ -1,4 +1,4 @@
-"""Convolutional networks: along a spectrum (1-D) and over a map (2-D)."""
+"""Convolutional networks along a spectrum."""
 
 from __future__ import annotations
 
@@ -102,30 +102,3 @@ class SpectrumEncoder(nnx.Module):
             x = down(block(x))
         x = nnx.silu(x).reshape(*spectra.shape[:-2], -1)
         return self.last(nnx.silu(self.dense(jnp.concatenate([x, more], -1))))
-
-
-class MapEncoder(nnx.Module):
-    """A map of vectors to a map of vectors: each pixel sees its neighbours, by residual 2-D convolutions.
-
-    The map may have any size of two pixels or more; it is extended by reflection at its edges.
-
-    Args:
-        n_in: length of each pixel's input.
-        n_out: length of each pixel's output.
-        width: features of each pixel.
-        depth: residual blocks; a pixel sees `2 * depth` pixels in each direction.
-        rngs: random keys of the initial weights.
-    """
-
-    def __init__(self, n_in: int, n_out: int, *, width: int = 64, depth: int = 2, rngs: nnx.Rngs) -> None:
-        self.depth = depth
-        self.first = linear(n_in, width, rngs, math.sqrt(2))
-        self.blocks = nnx.List([_Block(width, (3, 3), rngs) for _ in range(depth)])
-        self.last = linear(width, n_out, rngs)
-
-    def __call__(self, x: Array) -> Array:
-        """`(ny, nx, n_out)` from `(ny, nx, n_in)`."""
-        x = self.first(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.last(nnx.silu(x))

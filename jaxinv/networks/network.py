@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxinv.networks.convolutional import MapEncoder, SpectrumDecoder, SpectrumEncoder
+from jaxinv.networks.convolutional import SpectrumDecoder, SpectrumEncoder
 from jaxinv.networks.dense import MLP, ResidualMLP
 from jaxinv.networks.flow import ConditionalFlow
 from jaxinv.networks.recurrent import Recurrent
@@ -20,7 +20,6 @@ KINDS: dict[str, Any] = {
     "residual": ResidualMLP,
     "decoder": SpectrumDecoder,
     "encoder": SpectrumEncoder,
-    "map": MapEncoder,
     "recurrent": Recurrent,
     "flow": ConditionalFlow,
 }

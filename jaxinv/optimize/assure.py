@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxinv import priors
@@ -23,21 +22,6 @@ _FEW = 10
 """Evaluations of a refinement, at most."""
 _SMALL = 256
 """Objects that are fitted together whatever their number."""
-_GAIN, _RELATIVE_GAIN = 0.5, 1e-3
-"""What a step may still gain where an answer is near enough to its minimum."""
-
-
-def near_enough(gain: Array, cost: Array) -> Array:
-    """Whether a quick answer is as good as the minimum: a further step would lower the cost by very little.
-
-    Half a unit of chi2, summed over all samples, is a tenth of a unit for each of five parameters, or a third of a
-    standard error; beyond that a thousandth of the cost, which matters where the model cannot describe the data.
-
-    Args:
-        gain: the decrease of the cost that a Gauss-Newton step predicts.
-        cost: the sum of squared residuals.
-    """
-    return gain < _GAIN + _RELATIVE_GAIN * cost
 
 
 class Assured(NamedTuple):
@@ -61,7 +45,8 @@ def assure(
     answer: Solution,
     data: ArrayLike | Observation,
     *,
-    chi2: float,
+    chi2: ArrayLike,
+    doubtful: ArrayLike | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,
     solver: LevenbergMarquardt | None = None,
     seed: int = 0,
@@ -69,15 +54,16 @@ def assure(
 ) -> Assured:
     """Check quick answers by the exact forward model, and mend those that fail.
 
-    An answer passes if a step of Levenberg-Marquardt would improve it by very little (`near_enough`) and its chi2 is
-    not above `chi2`. One that is not at its minimum is refined by a few steps from where it is; one that still does not
-    pass is fitted anew from the usual starts. What comes out is never worse than what went in.
+    An answer passes if it has converged by Levenberg-Marquardt's own test (its status says so) and its chi2 is not
+    above `chi2`. One that is not at its minimum is refined by a few steps from where it is; one that still does not
+    pass, or is doubtful, is fitted anew from the usual starts, too. What comes out is never worse than what went in.
 
     Args:
         problem: with the exact forward model.
         answer: of a learned loop or a network, for these data.
         data: `(*batch, *prediction_shape)`, or an `Observation` of that.
-        chi2: what converged fits reach, such as the 99th percentile of their chi2.
+        chi2: what is plausible, for each object or for all: what converged fits of such data reach.
+        doubtful: `(*batch,)`, objects to be fitted anew whatever their answer.
         fixed: parameters known for each object.
         solver: of the full fit.
         seed: of its random starts.
@@ -92,26 +78,28 @@ def assure(
     solver = solver or LevenbergMarquardt()
     solution = _flat(answer, len(rows.shape))
     route = np.full(rows.n, Route.QUICK, np.int16)
-    few = dataclasses.replace(
-        solver, max_iterations=min(_FEW, solver.max_iterations), n_starts=1, damping=1e-3, tolerance=_GAIN,
-        relative_tolerance=_RELATIVE_GAIN,
-    )  # fmt: skip
-    # A misfit that passes is good enough for a fit anew, too: no further start is taken.
-    full = dataclasses.replace(solver, enough=max(float(solver.enough), min(chi2, 1e30)))
+    few = dataclasses.replace(solver, max_iterations=min(_FEW, solver.max_iterations), n_starts=1, damping=1e-3)
+    limit = np.broadcast_to(np.asarray(chi2, float), rows.shape).ravel()
+    anew = np.zeros(rows.n, bool) if doubtful is None else np.broadcast_to(doubtful, rows.shape).ravel()
     for step in (Route.REFINED, Route.REFITTED):
         fails = ~_converged(solution)
         if step == Route.REFITTED:
-            fails |= ~(solution.chi2 <= chi2)
+            fails |= ~(solution.chi2 <= limit) | anew
         left = np.flatnonzero(fails & (solution.status != Status.NO_DATA))
         if not left.size:
             continue
         if step == Route.REFINED:
             mended = _refit(rows, left, solution, few, seed, first_index)
         else:
+            # A misfit that passes is good enough for a fit anew, too: no further start is taken.
+            most = float(np.min(limit[left]))
+            full = dataclasses.replace(solver, enough=max(float(solver.enough), min(most, 1e30)))
             mended = _refit(rows, left, None, full, seed, first_index)
         kept = (mended.chi2 > solution.chi2[left]) & _converged(solution)[left]
-        solution = _put(solution, left[~kept], mended, np.flatnonzero(~kept))
+        solution = merged(solution, left[~kept], mended, np.flatnonzero(~kept))
         route[left] = step
+        if step == Route.REFITTED:
+            route[left[anew[left]]] = Route.UNFAMILIAR
     return Assured(solution.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
 
 
@@ -148,8 +136,8 @@ def _flat(solution: Solution, n_batch: int) -> Solution:
     return solution.each(lambda x: np.array(x).reshape(-1, *x.shape[n_batch:]))
 
 
-def _put(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> Solution:
-    """Some objects of one solution in the place of others'."""
+def merged(old: Solution, where: np.ndarray, new: Solution, which: np.ndarray) -> Solution:
+    """The solution with the objects `where` taken from those that are `which` in another one; a row of objects each."""
 
     def put(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a = np.array(a)

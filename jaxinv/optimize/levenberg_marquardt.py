@@ -23,8 +23,8 @@ from jaxtyping import Array
 from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.optimize import closed_form
 from jaxinv.optimize.normal import Normal, normal_of, with_prior
-from jaxinv.optimize.objective import Objective
-from jaxinv.optimize.solver import Answer, Steerable
+from jaxinv.optimize.objective import Objective, Slope
+from jaxinv.optimize.solver import Answer, Ending, Steerable
 
 _NEXT = 1e-3
 """Damping of the step by which it is judged how much there is still to gain."""
@@ -70,17 +70,18 @@ class LevenbergMarquardt(Steerable):
         no, damping = jnp.asarray(False), jnp.asarray(self.damping, vector.dtype)
         return _State(vector, normal, damping, jnp.zeros_like(damping), no, proposal, no, no)
 
-    def look(self, objective: Objective, state: _State) -> _State:
+    def look(self, objective: Objective, state: _State) -> tuple[_State, Slope]:
         fresh = jnp.isinf(state.normal.cost)
-        trial, normal = _evaluate(objective, state.proposal)
-        accepted = jnp.isfinite(normal.cost) & (normal.cost <= state.normal.cost)
+        trial, seen = _evaluate(objective, state.proposal)
+        accepted = jnp.isfinite(seen.cost) & (seen.cost <= state.normal.cost)
         damping = jnp.where(accepted, state.damping / self.decrease, state.damping * self.increase)
         damping = jnp.where(fresh, self.damping, jnp.maximum(damping, 1e-7))
-        gain = jnp.where(fresh, 0, jnp.log(state.normal.cost + _TINY) - jnp.log(normal.cost + _TINY))
+        gain = jnp.where(fresh, 0, jnp.log(state.normal.cost + _TINY) - jnp.log(seen.cost + _TINY))
         vector, normal = jax.tree.map(
-            lambda new, old: jnp.where(accepted, new, old), (trial, normal), (state.vector, state.normal)
+            lambda new, old: jnp.where(accepted, new, old), (trial, seen), (state.vector, state.normal)
         )
-        return state._replace(vector=vector, normal=normal, damping=damping, gain=gain, fresh=fresh)
+        found = Slope(seen.cost, _slope(objective, state.proposal, seen))
+        return state._replace(vector=vector, normal=normal, damping=damping, gain=gain, fresh=fresh), found
 
     def propose(self, objective: Objective, state: _State, caution: Array | None = None) -> _State:
         damping = state.damping if caution is None else state.damping * jnp.exp(caution)
@@ -117,8 +118,18 @@ class LevenbergMarquardt(Steerable):
         diagonal = jnp.diagonal(normal.curvature)
         return scale / jnp.sqrt(jnp.maximum(diagonal, _floor(diagonal)))
 
+    def end(self, objective: Objective, state: _State) -> Ending:
+        normal, scale = _in_coordinates(objective, state)
+        whole = self._bold(objective, state, normal)
+        step = (state.proposal - state.vector) / scale
+        curved = jnp.matmul(normal.curvature, step, precision="highest")
+        gain = -jnp.sum(step * (2 * normal.gradient + curved))
+        return Ending(gain, whole - gain, self.tolerance + self.relative_tolerance * normal.cost)
+
     def promise(self, objective: Objective, state: _State) -> Array:
-        normal, _ = _in_coordinates(objective, state)
+        return self._bold(objective, state, _in_coordinates(objective, state)[0])
+
+    def _bold(self, objective: Objective, state: _State, normal: Normal) -> Array:
         held = objective.coordinates.held(state.vector, normal.gradient)
         return damped_step(normal, jnp.asarray(_NEXT, normal.cost.dtype), held)[1]
 
@@ -157,6 +168,15 @@ def _in_coordinates(objective: Objective, state: _State) -> tuple[Normal, Array]
     gradient = jnp.matmul(normal.gradient, chain, precision="highest")
     curvature = jnp.matmul(chain.T, jnp.matmul(normal.curvature, chain, precision="highest"), precision="highest")
     return Normal(normal.cost, gradient, curvature), scale
+
+
+def _slope(objective: Objective, proposal: Array, normal: Normal) -> Array:
+    """Half the derivative of the cost by the proposal.
+
+    What was set to its best value does not count (Danskin's theorem).
+    """
+    _, pull = jax.vjp(objective.coordinates.parameters, proposal)
+    return pull(objective.layout.unravel(normal.gradient))[0]
 
 
 def _floor(diagonal: Array) -> Array:

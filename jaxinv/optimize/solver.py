@@ -7,11 +7,14 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv.optimize.normal import Normal
-from jaxinv.optimize.objective import Objective
+from jaxinv.optimize.objective import Objective, Slope
 
+_SAFETY, _LONG = 10.0, 30.0
+"""Factor on what a step is estimated to leave, and the gain of one too long for the estimate."""
 COVARIANCES = ("dense", "diagonal", "operator", "none")
 
 
@@ -83,6 +86,36 @@ class Solver(eqx.Module):
         """Where it stands."""
 
 
+class Ending(NamedTuple):
+    """What is expected of a last step, after which nobody looks at more than the cost.
+
+    Attributes:
+        gain: by how much the cost is predicted to fall.
+        left: by how much it is predicted to lie above its minimum then.
+        negligible: what would not be worth a step.
+    """
+
+    gain: Array
+    left: Array
+    negligible: Array
+
+    def converged(self, before: Array, after: Array) -> Array:
+        """Whether the minimum is reached.
+
+        Either nothing much was to be gained, or the cost fell as predicted. A prediction that is off by d, of a step
+        that gains g, is that of a cost which is not quite quadratic; its minimum is then some d^2 / g lower than that
+        of the prediction.
+
+        Args:
+            before: the cost at the last point that was looked at.
+            after: the cost at this one.
+        """
+        off = before - self.gain - after
+        left = self.left + _SAFETY * off**2 / jnp.maximum(self.gain, self.negligible)
+        verified = (after <= before) & (left < self.negligible) & (self.gain < _LONG)
+        return (self.gain + self.left < self.negligible) | verified
+
+
 class Steerable(Solver):
     """A solver in whose steps a network can take part: a step is a look, then a proposal.
 
@@ -90,8 +123,11 @@ class Steerable(Solver):
     """
 
     @abc.abstractmethod
-    def look(self, objective: Objective, state: Any) -> Any:
-        """The state after the model was evaluated at the proposal, which becomes the best point if it is better."""
+    def look(self, objective: Objective, state: Any) -> tuple[Any, Slope]:
+        """The state after the model was evaluated at the proposal, which becomes the best point if it is better.
+
+        With the cost found there, and its slope by the proposal, which costs nothing where it is not used.
+        """
 
     @abc.abstractmethod
     def propose(self, objective: Objective, state: Any, caution: Array | None = None) -> Any:
@@ -113,8 +149,12 @@ class Steerable(Solver):
         """The change of each coordinate that the data begin to feel, `(size,)`: the unit of a correction to a step."""
 
     @abc.abstractmethod
+    def end(self, objective: Objective, state: Any) -> Ending:
+        """What is expected of the proposal."""
+
+    @abc.abstractmethod
     def promise(self, objective: Objective, state: Any) -> Array:
         """By how much the cost would still fall, as predicted at the best point; a scalar."""
 
     def step(self, objective: Objective, state: Any) -> Any:
-        return self.propose(objective, self.look(objective, state))
+        return self.propose(objective, self.look(objective, state)[0])

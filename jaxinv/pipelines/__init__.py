@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.config import SampleConfig as SampleConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines.config import TrainConfig as TrainConfig
+    from jaxinv.pipelines.inversion import adapt_network as adapt_network
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
+    from jaxinv.pipelines.learned import load_network as load_network
     from jaxinv.pipelines.posterior import calibrate_observation as calibrate_observation
     from jaxinv.pipelines.posterior import method_of as method_of
     from jaxinv.pipelines.posterior import posterior_predictive as posterior_predictive
     from jaxinv.pipelines.posterior import sample_maps as sample_maps
     from jaxinv.pipelines.preparation import prepare as prepare
-    from jaxinv.pipelines.quick import load_network as load_network
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
     from jaxinv.pipelines.synthesis import synthesize as synthesize
@@ -32,7 +33,8 @@ _NAMES = {
     "invert": "inversion",
     "method_of": "posterior",
     "posterior_predictive": "posterior",
-    "load_network": "quick",
+    "adapt_network": "inversion",
+    "load_network": "learned",
     "prepare": "preparation",
     "sample_maps": "posterior",
     "simulate_observation": "sunspot",

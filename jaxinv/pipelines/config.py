@@ -23,7 +23,7 @@ def option(default: Any, text: str) -> Any:
 class InvertConfig:
     """Options of `invert`: which lines, which data, which noise, which instrument, how hard to try."""
 
-    methods: ClassVar[tuple[str, ...]] = ("lm", "learned", "amortized")
+    methods: ClassVar[tuple[str, ...]] = ("lm", "learned")
 
     lines: tuple[str, ...] = option((), "lines to invert, e.g. 'Fe I 6302.5'; default: all known ones that are covered")
     wavelength_range: tuple[float, ...] = option((), "first and last wavelength to use [angstrom]; default: all")
@@ -52,7 +52,10 @@ class InvertConfig:
     effective_triplet: bool = option(False, "Zeeman triplets with the effective Lande factor (quicker, less exact)")
     fixed: Mapping[str, float] = option({}, "parameters to hold at a value, e.g. damping: 0.2; angles in degrees")
     bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter; angles in degrees")
-    method: str = option("lm", "lm, or a shipped or own network whose answers are checked: learned, amortized")
+    method: str = option("lm", "lm, or learned: a shipped or own network whose answers are checked")
+    adapt: int | None = option(
+        None, "steps by which the network is trained on with the map itself; default: 1 for 500 pixels, 0 on small maps"
+    )
     starts: int = option(4, "starting points to try, at most, for each pixel")
     max_iterations: int = option(150, "iterations at most from each starting point")
     chunk_size: int = option(0, "pixels fitted and saved together; 0: chosen for the device")
@@ -72,6 +75,7 @@ class InvertConfig:
             (self.psf_fwhm is None or self.psf_fwhm > 0, "psf_fwhm", "a number above 0 [angstrom]"),
             (0 < self.mu <= 1, "mu", "a number within (0, 1]"),
             (self.method in self.methods, "method", f"one of {', '.join(self.methods)}"),
+            (self.adapt is None or self.adapt >= 0, "adapt", "0 or more"),
             (self.starts >= 1, "starts", "1 or more"),
             (self.max_iterations >= 1, "max_iterations", "1 or more"),
             (self.chunk_size >= 0, "chunk_size", "0 or more"),
@@ -155,7 +159,7 @@ class SynthesizeConfig:
 class TrainConfig:
     """Options of `train`: which network, for which lines and wavelengths, noise and parameters, and how long."""
 
-    methods: ClassVar[tuple[str, ...]] = ("learned", "amortized", "posterior", "surrogate")
+    methods: ClassVar[tuple[str, ...]] = ("learned", "posterior", "surrogate")
 
     method: str = option("learned", f"what is trained: {', '.join(methods)}")
     lines: tuple[str, ...] = option(("Fe I 6301.5", "Fe I 6302.5"), "lines, e.g. 'Fe I 6302.5'")
@@ -184,8 +188,12 @@ class TrainConfig:
         "angles in degrees",
     )
     drawn_log: Mapping[str, tuple[float, float]] = option({}, "the same, evenly in the parameter's logarithm")
-    network: Mapping[str, Any] = option({}, "settings of the network, e.g. width: 96 (see LearnedLM, PointEstimate)")
+    network: Mapping[str, Any] = option(
+        {}, "settings of the network, e.g. width: 96 (see PointEstimate, NormalizingFlow, Emulator)"
+    )
     training: Mapping[str, Any] = option({}, "settings of the training, e.g. steps: 20000 (see Training)")
+    loop: Mapping[str, Any] = option({}, "settings of the learned steps, e.g. steps: 3 (see LearnedSteps)")
+    loop_training: Mapping[str, Any] = option({}, "settings of the training of the steps (see Training)")
     n_report: int = option(4096, "fresh simulated spectra that the report is made from")
     seed: int = option(0, "of everything that is drawn")
 

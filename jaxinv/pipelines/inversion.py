@@ -40,7 +40,8 @@ def invert(
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
-        network: from `load_network`, for the methods "learned" and "amortized"; the shipped one where `None`.
+        network: from `load_network`, for the method "learned", adapted or not; the shipped one for the observation's
+            lines and wavelengths where `None`.
         pieces: keeps what is finished; pixels that it holds already are not fitted again.
         progress: show a bar with the rate and the time left.
 
@@ -58,13 +59,9 @@ def invert(
     n_pixels = ready.cube.n_pixels
     size = min(config.chunk_size or _chunk_size(), n_pixels)
     solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    quick = None
-    if config.method != "lm":
-        # Here, since it imports Flax.
-        from jaxinv.pipelines.quick import QuickInversion, load_network
-
-        network = network or load_network(config.method)
-        quick = QuickInversion(network, ready, config, wavelength_offset, solver, psf)
+    learned = None
+    if config.method == "learned":
+        learned = _learned(ready, config, wavelength_offset, solver, psf, network, progress)
     todo = remaining(pieces, n_pixels, size)
 
     def fit_some(pixels: np.ndarray, solver: LevenbergMarquardt) -> Solution:
@@ -75,21 +72,22 @@ def invert(
     with tqdm(
         total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
     ) as bar:
-        if quick is None and todo and config.starts > 1:
+        if learned is None and todo and config.starts > 1:
             chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(solver)))
             solver = dataclasses.replace(solver, enough=enough(chi2))
         for start, stop in todo:
-            if quick is not None:
-                found = quick(start, stop, size)
-                whole = {**_arrays(found.solution), "route": found.route}
-                pieces[start, stop] = {name: array[: stop - start] for name, array in whole.items()}
+            if learned is not None:
+                found = learned(start, stop, size)
+                pieces[start, stop] = {**_arrays(found.solution), "route": found.route}
             else:
                 pieces[start, stop] = _arrays(fit_some(np.arange(start, stop), solver))
             bar.update(stop - start)
     arrays = join(pieces, n_pixels, {"status": Status.NOT_COMPUTED})
     known = () if wavelength_offset is None else ("wavelength_offset",)
     solution, route = _solution(arrays, labels_of(ready.problem.given(known)), ready.cube.map_shape)
-    if quick is not None and wavelength_offset is None:
+    if learned is not None:
+        solution, route = learned.mended(solution, route)
+    if learned is not None and wavelength_offset is None:
         solution.parameters.pop("wavelength_offset", None)  # the network's own
     limit = misfit_limit(solution)
     poor = (solution.status <= Status.AT_BOUND) & (solution.chi2 > limit)
@@ -99,9 +97,48 @@ def invert(
         solution,
         units={name: units[name] for name in solution.parameters},
         header=ready.cube.header,
-        provenance={**provenance(ready, config), "poor_fit_above": f"{limit:.4g} in CHI2"},
+        provenance={**provenance(ready, config), "poor_fit_above": f"{limit:.4g} in CHI2", **_origin(learned)},
         route=route,
     )
+
+
+def _learned(
+    ready: Preparation, config: InvertConfig, offset: Any, solver: Any, psf: Any, network: Any, progress: bool
+) -> Any:
+    # Here, since it imports Flax.
+    from jaxinv.pipelines.learned import LearnedInversion, shipped_for, steps_for
+
+    learned = LearnedInversion(network or shipped_for(ready), ready, config, offset, solver, psf)
+    steps = 0 if learned.learned.adapted else steps_for(config, ready.cube.n_pixels)
+    return learned.adapted(steps, progress=progress) if steps else learned
+
+
+def adapt_network(
+    cube: StokesCube,
+    config: InvertConfig,
+    *,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+    wavelength_offset: np.ndarray | None = None,
+    network: Any = None,
+    progress: bool = True,
+) -> Any:
+    """The network that `invert` would use, trained on with the map itself: to be given to `invert`, and to be kept.
+
+    Arguments are those of `invert`. `config.adapt` says for how many steps; where that is 0, or by default on a small
+    map, the network is returned as it is.
+    """
+    if wavelength_offset is not None:
+        wavelength_offset = matching(wavelength_offset, cube, config.region)
+    ready = prepare(cube, config, psf=psf)
+    return _learned(ready, config, wavelength_offset, LevenbergMarquardt(), psf, network, progress).learned
+
+
+def _origin(learned: Any) -> dict[str, str]:
+    """What the provenance says of a network."""
+    if learned is None:
+        return {}
+    found = learned.learned
+    return {"network": f"{found.path}, {found.card['weights_sha256'][:16]}", "network_adapted": found.adapted or "no"}
 
 
 def fitted_profiles(

@@ -47,6 +47,7 @@ class Route(enum.IntEnum):
     QUICK = 0
     REFINED = 1
     REFITTED = 2
+    UNFAMILIAR = 3
 
     @property
     def message(self) -> str:
@@ -55,6 +56,7 @@ class Route(enum.IntEnum):
             Route.QUICK: "the quick answer passed the check",
             Route.REFINED: "a few steps of Levenberg-Marquardt from the quick answer passed it",
             Route.REFITTED: "fitted anew by Levenberg-Marquardt from the usual starts",
+            Route.UNFAMILIAR: "unlike what the network was trained on, and fitted anew",
         }[self]
 
 

@@ -73,11 +73,19 @@ class Conditions(eqx.Module):
 
 
 class Example(NamedTuple):
-    """A simulated object: true parameters, what is known of it, and its data."""
+    """An object to learn from.
+
+    Attributes:
+        parameters: the true ones.
+        known: what is known of it.
+        observed: its data.
+        clean: what they would be without noise.
+    """
 
     parameters: dict[str, Array]
     known: dict[str, Array]
     observed: Any
+    clean: Array
 
 
 def simulated(problem: Problem, conditions: Conditions, key: PRNGKeyArray) -> Example:
@@ -88,16 +96,15 @@ def simulated(problem: Problem, conditions: Conditions, key: PRNGKeyArray) -> Ex
         conditions: their ranges.
         key: random key.
     """
-    known_key, level_key, key = jax.random.split(key, 3)
+    known_key, level_key, prior_key, noise_key = jax.random.split(key, 4)
     known = priors.sample(conditions.known, known_key)
-    source = eqx.tree_at(lambda p: p.prior, problem, {**problem.prior, **conditions.drawn})
+    parameters = priors.sample({**problem.prior, **conditions.drawn}, prior_key)
+    clean = problem.predict({**parameters, **known})
     if conditions.noise == (1.0, 1.0):
-        parameters, values = source.simulate(key, (), known)
-        return Example(parameters, known, values)
-    scaled = at_level(source, level(conditions, source.prediction_shape(known), level_key))
-    parameters, values = scaled.simulate(key, (), known)
-    sigma = jnp.asarray(scaled.noise.sigma, values.dtype)
-    return Example(parameters, known, Observation(values, jnp.broadcast_to(sigma, values.shape)))
+        return Example(parameters, known, problem.noise.simulate(noise_key, clean), clean)
+    noise = at_level(problem, level(conditions, clean.shape, level_key)).noise
+    sigma = jnp.broadcast_to(jnp.asarray(noise.sigma, clean.dtype), clean.shape)
+    return Example(parameters, known, Observation(noise.simulate(noise_key, clean), sigma), clean)
 
 
 def level(conditions: Conditions, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:

@@ -29,6 +29,7 @@ class Checkpoints:
     def __init__(self, path: str | os.PathLike[str], fingerprint: Mapping[str, str]) -> None:
         self._path = Path(path).absolute()
         self._fingerprint = dict(fingerprint)
+        self._parts: dict[str, Checkpoints] = {}
         self._manager: Any = None
         self._writer: Any = None
         found = self._read()
@@ -38,6 +39,12 @@ class Checkpoints:
                 f"{path} holds a training with another {', '.join(differing)}: repeat that command to finish it, or "
                 "discard it with --restart"
             )
+
+    def part(self, name: str) -> Checkpoints:
+        """The same run's folder for one of several trainings."""
+        if name not in self._parts:
+            self._parts[name] = Checkpoints(self._path / name, self._fingerprint)
+        return self._parts[name]
 
     def _read(self) -> dict[str, str] | None:
         try:
@@ -111,7 +118,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Close files."""
-        for part in (self._manager, self._writer):
+        for part in (*self._parts.values(), self._manager, self._writer):
             if part is not None:
                 part.close()
         self._manager = self._writer = None

@@ -15,7 +15,6 @@ CASES = {
         [(4, 13), (2,)],
         (5,),
     ),
-    "map": ({"n_in": 3, "n_out": 5, "width": 6, "depth": 1}, [(7, 6, 3)], (7, 6, 5)),
 }
 
 
@@ -61,17 +60,6 @@ def test_there_are_no_other_kinds_and_settings() -> None:
         Network.new("transformer", {})
     with pytest.raises(ValueError, match="'mlp'"):
         Network.new("mlp", {"n_in": 1, "n_out": 1, "colour": 3})
-
-
-def test_a_map_network_sees_its_neighbours_and_takes_any_map() -> None:
-    network = Network.new("map", CASES["map"][0])
-    x = jax.random.normal(jax.random.key(0), (12, 9, 3))
-    changed = network(x.at[5, 4].add(1.0)) - network(x)
-    seen = np.any(np.abs(changed) > 1e-6, axis=-1)
-    assert seen[5, 4]
-    assert seen[5, 6]
-    assert not seen[5, 8]
-    assert not seen[0, 4]
 
 
 def test_a_recurrent_network_remembers_and_starts_by_changing_little() -> None:

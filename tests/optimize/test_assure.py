@@ -52,7 +52,8 @@ def test_each_answer_takes_the_shortest_way_that_passes(fitted) -> None:
     off = np.abs(found.parameters["rate"] - best.parameters["rate"]) / best.standard_error["rate"]
     assert np.nanmax(off) < 0.3
     assert Assured(found, route).count() == {
-        name: int(np.sum(route == code)) for name, code in (("quick", 0), ("refined", 1), ("refitted", 2))
+        name: int(np.sum(route == code))
+        for name, code in (("quick", 0), ("refined", 1), ("refitted", 2), ("unfamiliar", 3))
     }
 
 
@@ -62,6 +63,17 @@ def test_what_comes_out_is_never_worse_than_what_went_in(fitted) -> None:
     valid = best.status != ji.Status.NO_DATA
     assert np.all(route[valid] == Route.REFITTED)
     assert np.all(found.chi2[valid] <= best.chi2[valid])
+
+
+def test_doubtful_objects_are_fitted_anew_and_each_has_its_own_limit(fitted) -> None:
+    data, best = fitted
+    doubtful = np.zeros(best.status.shape, bool)
+    doubtful[1, 2] = True
+    limit = np.where(np.arange(15) < 3, 0.0, 9.0) * np.ones((4, 1))
+    _, route = ji.assure(PROBLEM, best, data, chi2=limit, doubtful=doubtful)
+    assert route[1, 2] == Route.UNFAMILIAR
+    assert np.all(np.delete(route[:, :3].ravel(), 5) == Route.REFITTED)
+    assert np.all(route[:, 3:] == Route.QUICK)
 
 
 def test_an_answer_for_other_data_is_refused(fitted) -> None:
