@@ -56,6 +56,9 @@ class Source(eqx.Module):
         if rows is None:
             return Source(problem, conditions, None, 0.0)
         missing = [name for name in conditions.known if name not in rows.known]
+        extra = [name for name in rows.known if name not in conditions.known and share < 1]
+        if extra:
+            raise ValueError(f"{extra[0]!r} is known of the real data only: let the conditions draw it, too")
         if missing:
             raise ValueError(f"the network is told {missing[0]!r} of each object: give it with the data as `fixed`")
         found = rows.observed

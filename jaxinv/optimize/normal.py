@@ -61,14 +61,6 @@ def whitened(problem: Problem, prediction: Array, data: Any) -> tuple[Array, Arr
     return jax.jvp(lambda p: problem.samplewise.residual(p, data), (prediction,), (jnp.ones_like(prediction),))
 
 
-def in_units(at: Any, scale: Any) -> tuple[Array, Normal]:
-    """A point and the quadratic model there (`vector` and `normal` of `at`), taken from scaled parameters to theirs."""
-    scale = jnp.asarray(scale, at.vector.dtype)
-    normal = at.normal
-    curvature = normal.curvature / (scale[:, None] * scale)
-    return at.vector * scale, Normal(normal.cost, normal.gradient / scale, curvature)
-
-
 def with_prior(problem: Problem, layout: Layout, scale: Any, vector: Array, normal: Normal) -> Normal:
     """With what the prior adds at `vector`, which is in units of `scale` (`None`: 1)."""
     if all(priors.is_flat(problem.prior[name]) for name in layout.names):

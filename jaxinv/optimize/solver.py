@@ -13,8 +13,11 @@ from jaxtyping import Array
 from jaxinv.optimize.normal import Normal
 from jaxinv.optimize.objective import Objective, Slope
 
-_SAFETY, _LONG = 10.0, 30.0
-"""Factor on what a step is estimated to leave, and the gain of one too long for the estimate."""
+_SAFETY, _LONG = 100.0, 30.0
+"""Factor on what a step is estimated to leave along the direction that it was not looked at in, and the gain of a step
+too long for the estimate."""
+_NOTHING = 0.1
+"""A gain so small, as a fraction of what is negligible, that no cost has to confirm it."""
 COVARIANCES = ("dense", "diagonal", "operator", "none")
 
 
@@ -102,7 +105,7 @@ class Ending(NamedTuple):
     def converged(self, before: Array, after: Array) -> Array:
         """Whether the minimum is reached.
 
-        Either nothing much was to be gained, or the cost fell as predicted. A prediction that is off by d, of a step
+        Either nothing was to be gained, or the cost fell as predicted. A prediction that is off by d, of a step
         that gains g, is that of a cost which is not quite quadratic; its minimum is then some d^2 / g lower than that
         of the prediction.
 
@@ -111,9 +114,10 @@ class Ending(NamedTuple):
             after: the cost at this one.
         """
         off = before - self.gain - after
-        left = self.left + _SAFETY * off**2 / jnp.maximum(self.gain, self.negligible)
+        nothing = _NOTHING * self.negligible
+        left = self.left + _SAFETY * off**2 / jnp.maximum(self.gain, nothing)
         verified = (after <= before) & (left < self.negligible) & (self.gain < _LONG)
-        return (self.gain + self.left < self.negligible) | verified
+        return (self.gain + self.left < nothing) | verified
 
 
 class Steerable(Solver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import warnings
@@ -197,8 +198,7 @@ class LearnedInversion:
         gained = f"{steps} steps on {len(pixels)} pixels: median chi2 of the network alone {median(start):.4g}"
         gained += f" -> {median(better):.4g}"
         network = dataclasses.replace(self.learned.network, start=better)
-        found = object.__new__(LearnedInversion)
-        found.__dict__.update(self.__dict__)
+        found = copy.copy(self)
         found.learned, found._chi2 = self.learned._replace(network=network, adapted=gained), None
         return found
 

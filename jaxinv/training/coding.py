@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -86,57 +85,6 @@ class ParameterCoding(eqx.Module):
                 out.append(2 * jnp.log(jnp.maximum(value, low.astype(dtype)) / low.astype(dtype)) / ratio - 1)
         return jnp.concatenate([jnp.ravel(x) for x in out])
 
-    @property
-    def n_raw(self) -> int:
-        """Numbers from which a network's answer is decoded."""
-        return sum((2 if kind == "cyclic" else 1) * low.size for kind, low in self._each())
-
-    @property
-    def n_free(self) -> int:
-        """Scalars."""
-        return sum(low.size for low in self.lower)
-
-    def decode(self, raw: Array) -> dict[str, Array]:
-        """Parameters of one object from a network's answer `(n_raw,)`, bent to stay within their bounds."""
-        out, at = {}, 0
-        for name, kind, low, high in zip(self.names, self.kinds, self.lower, self.upper, strict=True):
-            n = low.size * (2 if kind == "cyclic" else 1)
-            part, at = raw[at : at + n], at + n
-            low, width = low.astype(raw.dtype), (high - low).astype(raw.dtype)
-            if kind == "cyclic":
-                x, y = part[: low.size], part[low.size :]
-                turn = jnp.mod(jnp.arctan2(y, jnp.where((x == 0) & (y == 0), 1, x)) / (2 * jnp.pi), 1)
-                out[name] = low + width * turn.reshape(low.shape)
-                continue
-            part = part.reshape(low.shape)
-            share = (part + 2) / 4 if kind == "free" else (_bent(part) + 1) / 2
-            out[name] = low * jnp.exp(share * jnp.log(high / low)) if kind == "logarithmic" else low + width * share
-        return out
-
-    def difference(self, found: Mapping[str, Any], true: Mapping[str, Any]) -> Array:
-        """How far parameters are from others, `(n_free,)`, in the units of `slopes`; the short way around a circle."""
-        out = []
-        for name, kind, low, high in zip(self.names, self.kinds, self.lower, self.upper, strict=True):
-            a, b = jnp.asarray(found[name]), jnp.asarray(true[name])
-            dtype = jnp.result_type(a, b)
-            if kind == "logarithmic":
-                off = 2 * jnp.log(a / b) / jnp.log(high / low).astype(dtype)
-            else:
-                off = 2 * (a - b) / (high - low).astype(dtype)
-            out.append(jnp.ravel(off - 2 * jnp.round(off / 2) if kind == "cyclic" else off))
-        return jnp.concatenate(out)
-
-    def slopes(self, parameters: Mapping[str, Any]) -> Array:
-        """The change of each scalar, `(n_free,)`, for a change of 1 in `difference`."""
-        out = []
-        for name, kind, low, high in zip(self.names, self.kinds, self.lower, self.upper, strict=True):
-            value = jnp.asarray(parameters[name])
-            half = jnp.asarray((high - low) / 2, value.dtype)
-            out.append(
-                jnp.ravel(value * jnp.log(high / low).astype(value.dtype) / 2 if kind == "logarithmic" else half)
-            )
-        return jnp.concatenate(out)
-
     def inside(self, parameters: Mapping[str, Any]) -> Array:
         """Whether all parameters of one object lie where the network was trained; the edges, to rounding, do."""
         ok = jnp.asarray(True)
@@ -145,10 +93,3 @@ class ParameterCoding(eqx.Module):
                 value, margin = jnp.asarray(parameters[name]), 1e-5 * (high - low)
                 ok = ok & jnp.all((value >= low - margin) & (value <= high + margin))
         return ok
-
-
-def _bent(x: Array) -> Array:
-    """`x` within [-1, 1]: itself far from the ends, and never flat, so that what lies beyond finds its way back."""
-    softness = 0.02
-    below, above = (-1 - x) / softness, (x - 1) / softness
-    return jnp.clip(x + softness * (jax.nn.softplus(below) - jax.nn.softplus(above)), -1, 1)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
+from jaxinv.amortization.estimator import PARTS, PointEstimator
 from jaxinv.compute import batch
 from jaxinv.compute.devices import over_devices
 from jaxinv.observation import Observation
@@ -152,8 +153,6 @@ class Unrolled(eqx.Module):
         Raises:
             FolderError: the folder is not there, damaged, of another kind or version, or for another forward model.
         """
-        from jaxinv.amortization.estimator import PARTS, PointEstimator
-
         known = (Loop, LearnedSteps, LevenbergMarquardt, PointEstimator, *PARTS, *parts)
         found, card = folder.load(path, Unrolled, known)
         if problem is not None:

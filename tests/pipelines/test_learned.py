@@ -13,6 +13,7 @@ from jaxinv import io
 from jaxinv.cli import main
 from jaxinv.pipelines import InvertConfig, TrainConfig, load_network, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.learned import WEIGHTS, shipped
+from jaxinv.pipelines.misfits import beside_neighbours
 from jaxinv.pipelines.training import state
 from jaxinv.results.solution import Route
 from jaxinv.spectra import MilneEddington
@@ -94,6 +95,22 @@ def test_a_network_of_another_kind_or_damaged_is_refused(tmp_path: Path) -> None
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(FolderError, match=r"weights.npz is damaged .*: train anew"):
         load_network(weights.parent)
+
+
+def test_a_misfit_is_judged_beside_its_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:20, :30]
+    chi2 = np.exp(1 + np.sin(x / 5) + np.cos(y / 4) + 0.05 * rng.normal(size=(20, 30)))  # a map with structure
+    assert beside_neighbours(chi2, 448).mean() < 0.01
+    chi2[7, 9] *= 3
+    chi2[12, 4] = np.nan
+    odd = beside_neighbours(chi2, 448)
+    assert odd[7, 9]
+    assert not odd[12, 4]
+    # What noise explains is no matter what the neighbours are.
+    assert not beside_neighbours(np.where(chi2 > 0, 0.9 + 0.3 * (x == 3), 0.0), 448).any()
+    slit = np.r_[np.full(20, 2.0), 6.0, np.full(20, 2.0)][:, None]
+    assert np.flatnonzero(beside_neighbours(slit, 448)).tolist() == [20]
 
 
 @pytest.mark.slow
