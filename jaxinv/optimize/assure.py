@@ -114,7 +114,7 @@ def _refit(
 
     Objects without data fill the batch up to one of a few sizes, so that few programs are compiled.
     """
-    size = rows.n
+    size = max(rows.n, _SMALL)
     while size > _SMALL and -(-size // 4) >= len(left):
         size = -(-size // 4)
     chosen = batch.pad(left, size)

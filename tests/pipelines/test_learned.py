@@ -12,7 +12,7 @@ import jaxinv as ji
 from jaxinv import io
 from jaxinv.cli import main
 from jaxinv.pipelines import InvertConfig, TrainConfig, load_network, simulate_observation, sunspot_parameters
-from jaxinv.pipelines.learned import WEIGHTS, shipped
+from jaxinv.pipelines.learned import WEIGHTS, shipped, steps_for
 from jaxinv.pipelines.misfits import beside_neighbours
 from jaxinv.pipelines.training import state
 from jaxinv.results.solution import Route
@@ -95,6 +95,12 @@ def test_a_network_of_another_kind_or_damaged_is_refused(tmp_path: Path) -> None
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(FolderError, match=r"weights.npz is damaged .*: train anew"):
         load_network(weights.parent)
+
+
+def test_only_large_maps_are_adapted_to_without_being_asked() -> None:
+    usual = InvertConfig(method="learned")
+    assert [steps_for(usual, n) for n in (1024, 24_999, 25_000, 10**5, 10**9)] == [0, 0, 50, 200, 1000]
+    assert [steps_for(dataclasses.replace(usual, adapt=n), 10**5) for n in (0, 7)] == [0, 7]
 
 
 def test_a_misfit_is_judged_beside_its_neighbours() -> None:
