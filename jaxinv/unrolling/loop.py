@@ -123,5 +123,18 @@ def run(loop: Loop, solver: Steerable, objective: Objective, start: Array, steps
     return Trace(state, costs)
 
 
+def advanced(loop: Loop, solver: Steerable, objective: Objective, start: Array, steps: Array) -> Any:
+    """As `run`, of which only the state is wanted: `steps` may be traced, so that one program serves any number."""
+
+    def turn(k: Array, carry: Any) -> Any:
+        state, memory, move = carry
+        state, _ = solver.look(objective, state)
+        state, memory = loop.propose(solver, objective, state, memory, move, k)
+        return state, memory, state.proposal - state.vector
+
+    carry = (solver.init(objective, start), loop.memory(start.dtype), jnp.zeros_like(start))
+    return jax.lax.fori_loop(0, steps + 1, turn, carry)[0]
+
+
 def _limited(x: Array, most: float) -> Array:
     return most * jnp.tanh(x / most)

@@ -27,7 +27,7 @@ from jaxinv.problem import Problem
 from jaxinv.results.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.loop import Curve
-from jaxinv.unrolling.loop import Loop, run
+from jaxinv.unrolling.loop import Loop, advanced
 from jaxinv.unrolling.settings import LearnedSteps
 
 _BATCH = 128
@@ -121,7 +121,7 @@ class Unrolled(eqx.Module):
         # Numbers as arrays, so that another tolerance is not another program.
         own = eqx.tree_at(lambda u: (u.curve, u.best_step), self, (None, 0), is_leaf=lambda x: x is None)
         own = eqx.tree_at(lambda u: u.solver, own, jax.tree.map(np.float32, own.solver))
-        common = (own, rows.problem, _Plan(steps, covariance))
+        common = (own, rows.problem, _Plan(np.int32(steps), covariance))
         inputs = (rows.observed, rows.known, first)
         arrays = over_devices(_loop, common, inputs, lapack=lapack_of(rows.problem))
         inside = arrays.pop("inside").reshape(rows.shape)
@@ -168,7 +168,7 @@ class Unrolled(eqx.Module):
 
 
 class _Plan(eqx.Module):
-    steps: int = eqx.field(static=True)
+    steps: Any  # an array: one program for any number
     covariance: str = eqx.field(static=True)
 
 
@@ -195,7 +195,7 @@ def _loop(common: Any, inputs: Any) -> dict[str, Any]:
         if first:
             vector = coordinates.vector({**coordinates.parameters(vector), **first})
         solver = unrolled.solver
-        state = run(unrolled.loop, solver, objective, vector.astype(values.dtype), plan.steps).state
+        state = advanced(unrolled.loop, solver, objective, vector.astype(values.dtype), plan.steps)
         answer = solver.answer(objective, state)
         # The last step says whether the loop has come to rest, and is taken if it leads down.
         ending = solver.end(objective, state)
@@ -207,7 +207,7 @@ def _loop(common: Any, inputs: Any) -> dict[str, Any]:
         vector = layout.ravel(coordinates.parameters(answer.vector))
         misfit = jnp.where(lower, misfit, answer.cost - prior_cost(problem, layout, vector))
         vector = jnp.where(lower, last, vector)
-        count = jnp.asarray(plan.steps + 1, jnp.int32)
+        count = plan.steps + 1
         result = Result(vector, answer.normal, converged, count, jnp.ones_like(count))
         return {**summarize(objective, result, n_valid, misfit, plan.covariance), "inside": inside}
 

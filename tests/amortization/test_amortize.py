@@ -130,8 +130,11 @@ def test_the_slope_leads_back_into_the_support_but_never_out_of_it() -> None:
         assert leads or float(slope["rate"]) == 0
 
 
-@pytest.mark.parametrize("problem", [PROBLEM, ME], ids=["decay", "Milne-Eddington"])
-@pytest.mark.parametrize(("loss", "real"), [("misfit", False), ("truth", False), ("misfit", True)])
+@pytest.mark.parametrize(
+    ("problem", "loss", "real"),
+    [(PROBLEM, "misfit", False), (PROBLEM, "truth", False), (ME, "misfit", True)],
+    ids=["simulated data", "truth", "real data"],
+)
 def test_every_term_of_the_loss_has_a_gradient(problem: ji.Problem, loss: str, real: bool) -> None:
     estimator = untrained(problem, loss=loss)
     example = simulated(problem, Conditions(noise=(0.5, 2.0)), jax.random.key(3))

@@ -100,7 +100,7 @@ def test_it_starts_from_a_network(fresh) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"variant": "recurrent"}, {"variant": "network"}, {"variant": "damping", "backpropagation": "exact"}],
+    [{"variant": "recurrent"}, {"variant": "network", "backpropagation": "exact"}],
     ids=lambda more: "-".join(more.values()),
 )
 def test_every_variant_learns(more: dict) -> None:
@@ -146,8 +146,9 @@ def untrained(**more) -> Loop:
     return Loop.new(method, n_signals(PROBLEM, LM, Conditions()), PROBLEM.coordinates.size, jax.random.key(1))
 
 
-@pytest.mark.parametrize("variant", ["damping", "recurrent", "network"])
-@pytest.mark.parametrize("backpropagation", ["greedy", "exact"])
+@pytest.mark.parametrize(
+    ("variant", "backpropagation"), [("damping", "greedy"), ("network", "greedy"), ("recurrent", "exact")]
+)
 @pytest.mark.usefixtures("float64")
 def test_every_step_teaches(variant: str, backpropagation: str) -> None:
     loop = untrained(variant=variant, backpropagation=backpropagation)
