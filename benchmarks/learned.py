@@ -1,7 +1,7 @@
 """What learned answers are worth and cost. `python benchmarks/learned.py [--surrogate FOLDER] [part ...]`.
 
-Parts: surrogate (needs the folder that `jaxinv train benchmarks/surrogate.yaml -o FOLDER` wrote), steps, whole, errors,
-slit, command, variants, flow.
+Parts: surrogate (needs the folder that `jaxinv train benchmarks/surrogate.yaml -o FOLDER` wrote), steps, whole, wide,
+errors, slit, command, variants, flow.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from jaxinv.pipelines import (
 from jaxinv.pipelines.learned import WEIGHTS, LearnedInversion, shipped
 from jaxinv.pipelines.training import state
 from jaxinv.sampling import draw
+from jaxinv.training.data import simulated as drawn
 from jaxinv.unrolling import Unrolled
 from jaxinv.unrolling.loop import Loop
 
@@ -202,6 +203,31 @@ def compared(label: str, case: str, problem: ji.Problem, data: np.ndarray, least
     )
     print(f"  quick look   {quick_seconds / n * 1e6:5.1f} us ({quick_seconds / seconds:.2f}): {share(quick.chi2)}")
     print(f"  network      {alone_seconds / n * 1e6:5.1f} us ({alone_seconds / seconds:.2f}): {share(alone.chi2)}")
+
+
+def wide(n: int = 4096) -> None:
+    """On the training's own wide population: `fit` beside learned steps, and what is left where they pass."""
+    for case, name in SHIPPED.items():
+        own = load_network(WEIGHTS / name)
+        config = {key: tuple(x) if isinstance(x, list) else x for key, x in own.card["config"].items()}
+        stated = state(TrainConfig(**config))
+        make = jax.jit(lambda k, s=stated: jax.lax.map(lambda k: drawn(s.problem, s.conditions, k), k, batch_size=64))
+        made = make(jax.random.split(jax.random.key(77), n))
+        known = {key: np.asarray(x) for key, x in made.known.items()}
+        data = jax.tree.map(np.asarray, made.observed)
+        size = made.clean[0].size
+        least = np.asarray(jax.vmap(stated.problem.samplewise.misfit)(made.clean, made.observed)) / size
+        best = ji.fit(stated.problem, data, fixed=known)
+        print(f"{case}, the training's population, {n} pixels: fit {100 * np.mean(best.chi2 <= least):.2f} % solved")
+        for k in range(3):
+            found = own.network(stated.problem, data, steps=k, fixed=known)
+            passed = found.status <= ji.Status.AT_BOUND
+            left = np.percentile(size * (found.chi2 - best.chi2)[passed & (best.chi2 < 2)], [50, 90, 99])
+            print(
+                f"  {k + 1} steps: {100 * np.mean(found.chi2 <= least):.2f} % solved, {100 * np.mean(passed):.1f} % "
+                f"pass; left in them at 50, 90, 99 %: {' '.join(f'{x:.3f}' for x in left)}",
+                flush=True,
+            )
 
 
 def errors(n: int = 20000) -> None:
@@ -375,6 +401,7 @@ def main() -> None:
         "surrogate": lambda: surrogate(arguments.surrogate),
         "steps": steps,
         "whole": whole,
+        "wide": wide,
         "errors": errors,
         "slit": lambda: slit(folder),
         "command": lambda: command(folder),
