@@ -18,8 +18,6 @@ from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
 from jaxinv.problem import Problem
 from jaxinv.results.solution import Route, Solution, Status
 
-_FEW = 10
-"""Evaluations of a refinement, at most."""
 _SMALL = 256
 """Objects that are fitted together whatever their number."""
 
@@ -54,9 +52,9 @@ def assure(
 ) -> Assured:
     """Check quick answers by the exact forward model, and mend those that fail.
 
-    An answer passes if it has converged by Levenberg-Marquardt's own test (its status says so) and its chi2 is not
-    above `chi2`. One that is not at its minimum is refined by a few steps from where it is; one that still does not
-    pass, or is doubtful, is fitted anew from the usual starts, too. What comes out is never worse than what went in.
+    An answer passes if it has converged by the solver's own test (its status says so) and its chi2 is not above
+    `chi2`. One that does not, or is doubtful, is fitted by Levenberg-Marquardt, from where it is and, while that does
+    not pass, from the usual starts. What comes out is never worse than what went in.
 
     Args:
         problem: with the exact forward model.
@@ -77,29 +75,19 @@ def assure(
         raise ValueError(f"the answer is for a batch of {np.shape(answer.status)}, the data are of {rows.shape}")
     solver = solver or LevenbergMarquardt()
     solution = _flat(answer, len(rows.shape))
-    route = np.full(rows.n, Route.QUICK, np.int16)
-    few = dataclasses.replace(solver, max_iterations=min(_FEW, solver.max_iterations), n_starts=1, damping=1e-3)
     limit = np.broadcast_to(np.asarray(chi2, float), rows.shape).ravel()
     anew = np.zeros(rows.n, bool) if doubtful is None else np.broadcast_to(doubtful, rows.shape).ravel()
-    for step in (Route.REFINED, Route.REFITTED):
-        fails = ~_converged(solution)
-        if step == Route.REFITTED:
-            fails |= ~(solution.chi2 <= limit) | anew
-        left = np.flatnonzero(fails & (solution.status != Status.NO_DATA))
-        if not left.size:
-            continue
-        if step == Route.REFINED:
-            mended = _refit(rows, left, solution, few, seed, first_index)
-        else:
-            # A misfit that passes is good enough for a fit anew, too: no further start is taken.
-            most = float(np.min(limit[left]))
-            full = dataclasses.replace(solver, enough=max(float(solver.enough), min(most, 1e30)))
-            mended = _refit(rows, left, None, full, seed, first_index)
+    fails = ~_converged(solution) | ~(solution.chi2 <= limit) | anew
+    left = np.flatnonzero(fails & (solution.status != Status.NO_DATA))
+    route = np.full(rows.n, Route.QUICK, np.int16)
+    route[left] = np.where(anew[left], Route.UNFAMILIAR, Route.REFITTED)
+    if left.size:
+        # A misfit that passes is good enough for a fit anew, too: no further start is taken.
+        most = float(np.min(limit[left]))
+        solver = dataclasses.replace(solver, enough=max(float(solver.enough), min(most, 1e30)))
+        mended = _refit(rows, left, solution, solver, seed, first_index)
         kept = (mended.chi2 > solution.chi2[left]) & _converged(solution)[left]
         solution = merged(solution, left[~kept], mended, np.flatnonzero(~kept))
-        route[left] = step
-        if step == Route.REFITTED:
-            route[left[anew[left]]] = Route.UNFAMILIAR
     return Assured(solution.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
 
 
@@ -108,9 +96,9 @@ def _converged(solution: Solution) -> np.ndarray:
 
 
 def _refit(
-    rows: batch.Rows, left: np.ndarray, solution: Solution | None, solver: Any, seed: int, first_index: int
+    rows: batch.Rows, left: np.ndarray, solution: Solution, solver: Any, seed: int, first_index: int
 ) -> Solution:
-    """Fit some objects, from where they are if a solution is given.
+    """Fit some objects, from where they are and from the usual starts.
 
     Objects without data fill the batch up to one of a few sizes, so that few programs are compiled.
     """
@@ -122,13 +110,12 @@ def _refit(
     empty = observed.values if isinstance(observed, Observation) else observed
     empty[len(left) :] = np.nan
     centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
-    initial = {}
-    if solution is not None:
-        for name in rows.problem.names:
-            value = solution.parameters[name][chosen]
-            initial[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
+    before = {}
+    for name in rows.problem.names:
+        value = solution.parameters[name][chosen]
+        before[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
     few = batch.Rows(rows.problem, observed, known, (size,))
-    found = fit_rows(few, initial, solver, seed, first_index + chosen)
+    found = fit_rows(few, {}, solver, seed=seed, indices=first_index + chosen, before=before)
     return found.each(lambda x: x[: len(left)])
 
 

@@ -109,7 +109,7 @@ def fit(
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
-    return fit_rows(rows, first, solver, seed, first_index + np.arange(rows.n))
+    return fit_rows(rows, first, solver, seed=seed, indices=first_index + np.arange(rows.n))
 
 
 def checked(solver: Solver | None, problem: Problem) -> Solver:
@@ -132,12 +132,28 @@ def checked(solver: Solver | None, problem: Problem) -> Solver:
 
 
 def fit_rows(
-    rows: batch.Rows, first: Mapping[str, np.ndarray], solver: Solver, seed: int, indices: np.ndarray
+    rows: batch.Rows,
+    first: Mapping[str, np.ndarray],
+    solver: Solver,
+    *,
+    seed: int = 0,
+    indices: np.ndarray | None = None,
+    before: Mapping[str, np.ndarray] | None = None,
 ) -> Solution:
-    """As `fit`, of objects that are in rows already; `indices` are theirs in the whole that starts are drawn for."""
+    """As `fit`, of objects that are in rows already.
+
+    Args:
+        rows: the objects.
+        first: starting values in place of the forward model's estimates.
+        solver: of one object.
+        seed: of the starts that are drawn.
+        indices: the objects' own in the whole that starts are drawn for.
+        before: a start of each object that is tried before all others.
+    """
     # Numbers as arrays, so that another tolerance is not another program.
     solver = jax.tree.map(np.float32, solver)
-    inputs = (rows.observed, rows.known, dict(first), indices.astype(np.uint32))
+    indices = np.arange(rows.n) if indices is None else indices
+    inputs = (rows.observed, rows.known, dict(first), dict(before or {}), indices.astype(np.uint32))
     common = (solver, rows.problem, jax.random.key(seed))
     matrix = isinstance(solver, LevenbergMarquardt) or solver.covariance == "dense"
     matrix |= sum(rows.problem.layout.sizes) <= MOST_DENSE
@@ -154,7 +170,7 @@ def fit_rows(
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
     solver, problem, key = common
-    observed, known, first, indices = inputs
+    observed, known, first, before, indices = inputs
     layout, coordinates = problem.layout, problem.coordinates
     dtype = jax.tree.leaves(observed)[0].dtype
 
@@ -163,19 +179,21 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         return jnp.sum(problem.noise.valid(values, observed))
 
     def begin(item: Any) -> Array:
-        observed, known, first, index = item
+        observed, known, first, before, index = item
         guesses = problem.guess(observed, known)
-        n_guesses = len(next(iter(guesses.values())))
         guesses = {name: guesses[name].astype(dtype) for name in guesses}
         for name in first.keys() & guesses.keys():
             guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
+        if before:
+            guesses = {name: jnp.concatenate([before[name][None], guesses[name]]) for name in guesses}
+        n_guesses = len(next(iter(guesses.values())))
         draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(solver.n_starts - n_guesses, 0),))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
         return jax.vmap(coordinates.vector)(points)[: solver.n_starts]
 
     n_valid = jax.vmap(count)(observed)
     # Nothing is done for objects without data, which fill a batch up to a size that is compiled already.
-    starts = _each(begin, (observed, known, first, indices), n_valid > 0)
+    starts = _each(begin, (observed, known, first, before, indices), n_valid > 0)
     if isinstance(problem.noise, Samplewise):
         noise = 1 + solver.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
         expected = (n_valid * jnp.maximum(noise, solver.enough)).astype(dtype)
@@ -188,10 +206,13 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         objective, answer = Objective(problem, observed, known), best.answer
         vector, last = (layout.ravel(coordinates.parameters(x)) for x in (answer.vector, answer.last))
         # The last step, which was taken unseen, counts if it led down.
-        misfit = objective.misfit(problem.predict({**known, **layout.unravel(last)}))
-        lower = misfit + prior_cost(problem, layout, last) <= answer.cost
-        misfit = jnp.where(lower, misfit, answer.cost - prior_cost(problem, layout, vector))
+        cost = answer.last_cost
+        if cost is None:
+            cost = objective.misfit(problem.predict({**known, **layout.unravel(last)}))
+            cost += prior_cost(problem, layout, last)
+        lower = cost <= answer.cost
         vector = jnp.where(lower, last, vector)
+        misfit = jnp.where(lower, cost, answer.cost) - prior_cost(problem, layout, vector)
         result = Result(vector, answer.normal, best.converged, best.evaluations, best.starts)
         return summarize(objective, result, n_valid, misfit, solver.covariance)
 

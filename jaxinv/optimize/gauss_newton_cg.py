@@ -42,7 +42,7 @@ class GaussNewtonCG(Solver):
         max_iterations: see `Solver`, as for the rest.
     """
 
-    max_iterations: int = eqx.field(static=True, default=50)
+    max_iterations: int = 50
     n_starts: int = eqx.field(static=True, default=1)
     covariance: str = eqx.field(static=True, default="diagonal")
     tolerance: float = 0.1

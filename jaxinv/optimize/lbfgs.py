@@ -52,7 +52,7 @@ class LBFGS(Solver):
         max_iterations: see `Solver`, as for the rest.
     """
 
-    max_iterations: int = eqx.field(static=True, default=1000)
+    max_iterations: int = 1000
     covariance: str = eqx.field(static=True, default="none")
     tolerance: float = 1e-3
     relative_tolerance: float = 1e-6

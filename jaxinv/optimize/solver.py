@@ -29,12 +29,14 @@ class Answer(NamedTuple):
         last: a point that the solver expects to be better still and did not look at; else the same.
         cost: at `vector`; not finite: there is none.
         normal: the quadratic model there in the parameters' units, of a solver that has it; else `None`.
+        last_cost: at `last`, of a solver that knows it.
     """
 
     vector: Array
     last: Array
     cost: Array
     normal: Normal | None
+    last_cost: Array | None = None
 
 
 class Solver(eqx.Module):
@@ -55,7 +57,7 @@ class Solver(eqx.Module):
             covariance as an operator; "none".
     """
 
-    max_iterations: int = eqx.field(static=True, default=150)
+    max_iterations: int = 150
     n_starts: int = eqx.field(static=True, default=4)
     good_enough: float = 3.0
     enough: float = 0.0

@@ -32,8 +32,6 @@ _PIXELS = 4096
 """Of a map, at most, to which a network is adapted."""
 _PER_STEP, _FEWEST, _MOST = 500, 50, 1000
 """Pixels of a map that a step of the adaptation must be spread over, and how many steps are taken by default."""
-_STEPS = 1
-"""Learned steps of each pixel, before the last one."""
 
 
 class LearnedNetwork(NamedTuple):
@@ -240,8 +238,10 @@ class LearnedInversion:
         padding = ((0, size - n),)
         spectra = np.pad(self._ready.some_spectra(pixels), (*padding, (0, 0), (0, 0)), constant_values=np.nan)
         fixed = {name: np.pad(value, padding, mode="edge") for name, value in self._fixed(pixels).items()}
-        answer, inside = self.learned.network.with_domain(self.problem, spectra, steps=_STEPS, fixed=fixed)
-        strange = ~inside & (answer.status != Status.NO_DATA)
+        network = self.learned.network
+        first, familiar = network.begin(self.problem, spectra, fixed=fixed)
+        answer = network(self.problem, spectra, fixed=fixed, initial=first)
+        strange = ~familiar & (answer.status != Status.NO_DATA)
         found = assure(
             self.problem, answer, spectra, chi2=chi2, doubtful=strange if np.isfinite(chi2) else None, fixed=fixed,
             solver=self._solver, seed=self._seed, first_index=int(pixels[0]),

@@ -45,17 +45,15 @@ class Route(enum.IntEnum):
     """How the answer of an object came about."""
 
     QUICK = 0
-    REFINED = 1
-    REFITTED = 2
-    UNFAMILIAR = 3
+    REFITTED = 1
+    UNFAMILIAR = 2
 
     @property
     def message(self) -> str:
         """The route as a sentence."""
         return {
             Route.QUICK: "the quick answer passed the check",
-            Route.REFINED: "a few steps of Levenberg-Marquardt from the quick answer passed it",
-            Route.REFITTED: "fitted anew by Levenberg-Marquardt from the usual starts",
+            Route.REFITTED: "fitted by Levenberg-Marquardt, from the quick answer and from the usual starts",
             Route.UNFAMILIAR: "unlike what the network was trained on, and fitted anew",
         }[self]
 

@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from jaxinv.networks import Network
 from jaxinv.optimize.objective import Objective
-from jaxinv.optimize.solver import Steerable
+from jaxinv.optimize.solver import Answer, Solver, Steerable
 from jaxinv.unrolling.settings import LearnedSteps
 
 _MOST_CAUTIOUS = 12.0
@@ -56,6 +56,8 @@ class Loop(eqx.Module):
     ) -> tuple[Any, Array]:
         """The state with the next proposal, and the memory.
 
+        Beyond the steps that it was trained for, the network has nothing to say.
+
         Args:
             solver: whose step it is.
             objective: of the object.
@@ -67,10 +69,12 @@ class Loop(eqx.Module):
         if self.network is None:
             return solver.propose(objective, state), memory
         dtype = state.vector.dtype
+        taught = k < self.settings.steps
         turn = jnp.reshape(k.astype(dtype) / 4, 1)
         signals = jnp.concatenate([solver.signals(objective, state), turn])
         if self.settings.variant == "damping":
-            return solver.propose(objective, state, _limited(self.network(signals), _MOST_CAUTIOUS)), memory
+            caution = _limited(self.network(signals), _MOST_CAUTIOUS)
+            return solver.propose(objective, state, jnp.where(taught, caution, 0)), memory
         sizes = solver.sizes(objective, state)
         memory, answer = self.network(memory, jnp.concatenate([signals, jnp.arcsinh(move / sizes)]))
         change, gate, caution = jnp.split(answer, 3)
@@ -78,10 +82,12 @@ class Loop(eqx.Module):
         promise = solver.promise(objective, state)
         change = _limited(change, _LONGEST) * jax.nn.sigmoid(gate) * (promise / (promise + 1)) * sizes
         if self.settings.variant == "recurrent":
-            state = solver.propose(objective, state, _limited(caution, _MOST_CAUTIOUS))
+            state = solver.propose(objective, state, jnp.where(taught, _limited(caution, _MOST_CAUTIOUS), 0))
+            change = jnp.where(taught, change, 0)
             return state._replace(proposal=objective.inside(state.proposal + change)), memory
         state = solver.propose(objective, state)
-        return state._replace(proposal=objective.inside(state.vector + change * jnp.exp(caution))), memory
+        proposal = objective.inside(state.vector + change * jnp.exp(caution))
+        return state._replace(proposal=jnp.where(taught, proposal, state.proposal)), memory
 
 
 class Trace(NamedTuple):
@@ -123,17 +129,48 @@ def run(loop: Loop, solver: Steerable, objective: Objective, start: Array, steps
     return Trace(state, costs)
 
 
-def advanced(loop: Loop, solver: Steerable, objective: Objective, start: Array, steps: Array) -> Any:
-    """As `run`, of which only the state is wanted: `steps` may be traced, so that one program serves any number."""
+class _Steered(NamedTuple):
+    state: Any
+    memory: Array
+    move: Array
+    count: Array
+    cost: Array  # at the state's proposal
+    converged: Array
 
-    def turn(k: Array, carry: Any) -> Any:
-        state, memory, move = carry
-        state, _ = solver.look(objective, state)
-        state, memory = loop.propose(solver, objective, state, memory, move, k)
-        return state, memory, state.proposal - state.vector
 
-    carry = (solver.init(objective, start), loop.memory(start.dtype), jnp.zeros_like(start))
-    return jax.lax.fori_loop(0, steps + 1, turn, carry)[0]
+class Steered(Solver):
+    """A solver with a network at its wheel, for as many steps as that was trained for, and alone from there on.
+
+    It looks at the cost of each proposal, too, which tells whether the minimum is reached: by then without another
+    Jacobian.
+
+    Attributes:
+        loop: the network.
+        solver: whose steps they are.
+    """
+
+    loop: Loop = eqx.field(kw_only=True)
+    solver: Steerable = eqx.field(kw_only=True)
+
+    def init(self, objective: Objective, vector: Array) -> _Steered:
+        count, cost = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, vector.dtype)
+        state, memory = self.solver.init(objective, vector), self.loop.memory(vector.dtype)
+        return _Steered(state, memory, jnp.zeros_like(vector), count, cost, jnp.asarray(False))
+
+    def step(self, objective: Objective, state: _Steered) -> _Steered:
+        own, _ = self.solver.look(objective, state.state)
+        own, memory = self.loop.propose(self.solver, objective, own, state.memory, state.move, state.count)
+        cost = objective.cost(own.proposal)
+        converged = self.solver.end(objective, own).converged(self.solver.answer(objective, own).cost, cost)
+        converged |= (state.count >= self.loop.settings.steps) & self.solver.done(own)
+        return _Steered(own, memory, own.proposal - own.vector, state.count + 1, cost, converged)
+
+    def done(self, state: _Steered) -> Array:
+        return state.converged
+
+    def answer(self, objective: Objective, state: _Steered) -> Answer:
+        found = self.solver.answer(objective, state.state)
+        return found._replace(last=state.state.proposal, last_cost=state.cost)
 
 
 def _limited(x: Array, most: float) -> Array:

@@ -94,7 +94,7 @@ def n_signals(problem: Problem, solver: Steerable, conditions: Conditions) -> in
     def one(key: PRNGKeyArray) -> Array:
         example = simulated(problem, conditions, key)
         objective = Objective(problem, example.observed, example.known)
-        state = solver.init(objective, start_of(None, problem, example.observed, example.known)[0])
+        state = solver.init(objective, start_of(None, problem, example.observed, example.known))
         return solver.signals(objective, state)
 
     return jax.eval_shape(one, jax.random.key(0)).shape[0]
@@ -103,7 +103,7 @@ def n_signals(problem: Problem, solver: Steerable, conditions: Conditions) -> in
 def _loss(loop: Loop, solver: Steerable, problem: Problem, start: Any, example: Example) -> Array:
     """`(steps,)` the logarithm of the misfit above the truth's after each step."""
     objective = Objective(problem, example.observed, example.known)
-    vector = jax.lax.stop_gradient(start_of(start, problem, example.observed, example.known)[0])
+    vector = jax.lax.stop_gradient(start_of(start, problem, example.observed, example.known))
     trace = run(loop, solver, objective, vector, loop.settings.steps)
     best = objective.cost(objective.coordinates.vector(example.parameters))
     n_free = sum(problem.layout.sizes)

@@ -1,4 +1,4 @@
-"""A trained loop: fits a batch in one compiled program with the same number of steps for every object."""
+"""A trained loop: fits a batch from a network's answers, each object by as many steps as it needs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from jaxinv.amortization.estimator import PARTS, PointEstimator
 from jaxinv.compute import batch
 from jaxinv.compute.devices import over_devices
 from jaxinv.observation import Observation
-from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
+from jaxinv.optimize.fit import fit_rows
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
-from jaxinv.optimize.normal import prior_cost
-from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Steerable
 from jaxinv.problem import Problem
 from jaxinv.results.solution import Solution
 from jaxinv.training import folder
 from jaxinv.training.loop import Curve
-from jaxinv.unrolling.loop import Loop, advanced
+from jaxinv.unrolling.loop import Loop, Steered
 from jaxinv.unrolling.settings import LearnedSteps
 
-_BATCH = 128
-"""Objects whose loops run together; what they need fits in the cache."""
+_BATCH = 512
+"""Objects that a network sees together."""
+_MOST = 20
+"""Steps of an object, if nobody says how many."""
 
 
 class Start(Protocol):
@@ -75,39 +75,63 @@ class Unrolled(eqx.Module):
         fixed: Mapping[str, ArrayLike] | None = None,
         initial: Mapping[str, ArrayLike] | None = None,
     ) -> Solution:
-        """As `fit(problem, data)`, by `steps` learned steps and a last one that is kept if its misfit is lower.
+        """As `fit(problem, data)`, from one start, by learned steps until an object has converged.
 
-        An object at which the solver's own convergence test does not hold is `Status.NOT_CONVERGED`; `assure` mends
-        it. The covariance is that of the exact curvature at the last point at which the Jacobian was computed.
+        The last step, of which only the cost is looked at, is kept if it leads down. The covariance is that of the
+        exact curvature at the last point at which the Jacobian was computed.
 
         Args:
             problem: the one that the loop was trained for, or one that differs in its noise or in what is known.
             data: `(*batch, *prediction_shape)`, or an `Observation` of that.
-            steps: of the loop; those that it was trained for by default. 0: of the start alone, if that has a network,
-                its answer and the last step.
+            steps: of the loop, at most, before the last one; 0: of the start alone, if that has a network, its answer
+                and the last step. By default what an object needs: beyond those that the loop was trained for, the
+                steps are the solver's own. An object that has not converged by then is `Status.NOT_CONVERGED`;
+                `assure` mends it.
             covariance: "dense" or "none".
             fixed: parameters known for each object.
-            initial: starting values in place of the network's or the forward model's.
+            initial: starting values in place of the network's or the forward model's, e.g. all of `begin`.
 
         Raises:
             ValueError: as `fit`; or the problem is not of the kind that the loop was trained for.
         """
-        return self.with_domain(problem, data, steps=steps, covariance=covariance, fixed=fixed, initial=initial)[0]
-
-    def with_domain(
-        self,
-        problem: Problem,
-        data: ArrayLike | Observation,
-        *,
-        steps: int | None = None,
-        covariance: str = "dense",
-        fixed: Mapping[str, ArrayLike] | None = None,
-        initial: Mapping[str, ArrayLike] | None = None,
-    ) -> tuple[Solution, np.ndarray]:
-        """The same, and `(*batch,)`: whether an object is like those that the start was trained on."""
         batch.check_names(problem, "initial", initial or {})
-        rows = batch.in_rows(problem, data, fixed)
+        if covariance not in ("dense", "none"):
+            raise ValueError(f"covariance is 'dense' or 'none'; found {covariance!r}")
+        rows = self._checked(problem, data, fixed)
         first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
+        if not first.keys() >= set(rows.problem.names):
+            first = self._begin(rows)[0] | first
+        count = _MOST if steps is None else steps
+        # Numbers that a step is compared with are arrays to the program, so one serves any number of steps.
+        solver = Steered(
+            max_iterations=count + 1, n_starts=1, covariance=covariance, loop=self.loop, solver=self.solver
+        )
+        return fit_rows(rows, first, solver)
+
+    def begin(
+        self, problem: Problem, data: ArrayLike | Observation, *, fixed: Mapping[str, ArrayLike] | None = None
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The starting values of a network, and `(*batch,)` whether an object is like those that it was trained on.
+
+        Without a network there are no values, and nothing is unfamiliar.
+
+        Raises:
+            ValueError: as a call.
+        """
+        rows = self._checked(problem, data, fixed)
+        first, familiar = self._begin(rows)
+        return {name: x.reshape(*rows.shape, *x.shape[1:]) for name, x in first.items()}, familiar.reshape(rows.shape)
+
+    def _begin(self, rows: batch.Rows) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        if self.start is None:
+            return {}, np.ones(rows.n, bool)
+        # Without its training's curve, on whose length the program would depend.
+        plain = isinstance(self.start, PointEstimator)
+        start = dataclasses.replace(self.start, curve=None, best_step=0) if plain else self.start
+        return over_devices(_begin, (start, rows.problem), (rows.observed, rows.known))
+
+    def _checked(self, problem: Problem, data: Any, fixed: Any) -> batch.Rows:
+        rows = batch.in_rows(problem, data, fixed)
         if rows.problem.names != self.names:
             raise ValueError(
                 f"the loop was trained to infer {', '.join(self.names)}; the problem infers "
@@ -115,17 +139,7 @@ class Unrolled(eqx.Module):
             )
         if self.start is not None:
             self.start.check(rows.problem, rows.known)
-        if covariance not in ("dense", "none"):
-            raise ValueError(f"covariance is 'dense' or 'none'; found {covariance!r}")
-        steps = self.loop.settings.steps if steps is None else steps
-        # Numbers as arrays, so that another tolerance is not another program.
-        own = eqx.tree_at(lambda u: (u.curve, u.best_step), self, (None, 0), is_leaf=lambda x: x is None)
-        own = eqx.tree_at(lambda u: u.solver, own, jax.tree.map(np.float32, own.solver))
-        common = (own, rows.problem, _Plan(np.int32(steps), covariance))
-        inputs = (rows.observed, rows.known, first)
-        arrays = over_devices(_loop, common, inputs, lapack=lapack_of(rows.problem))
-        inside = arrays.pop("inside").reshape(rows.shape)
-        return to_solution(rows.problem, rows.known, arrays, rows.shape), inside
+        return rows
 
     def save(self, path: str | os.PathLike[str], problem: Problem, notes: Mapping[str, Any] | None = None) -> None:
         """Write networks, settings and codings to a folder, with what problem they were trained for.
@@ -167,48 +181,21 @@ class Unrolled(eqx.Module):
         return dataclasses.replace(found, curve=curve(found.curve), start=start)
 
 
-class _Plan(eqx.Module):
-    steps: Any  # an array: one program for any number
-    covariance: str = eqx.field(static=True)
-
-
-def start_of(start: Any, problem: Problem, observed: Any, known: Any) -> tuple[Array, Array]:
-    """The starting point `(size,)` in coordinates, and whether the object is like those of the training."""
+def start_of(start: Any, problem: Problem, observed: Any, known: Any) -> Array:
+    """The starting point of one object, `(size,)` in coordinates."""
     if start is None:
-        guesses = problem.guess(observed, known)
-        parameters, inside = {name: value[0] for name, value in guesses.items()}, jnp.asarray(True)
+        parameters = {name: value[0] for name, value in problem.guess(observed, known).items()}
     else:
-        parameters, inside = start.start(problem, observed, known)
-    return problem.coordinates.vector(parameters), inside
+        parameters, _ = start.start(problem, observed, known)
+    return problem.coordinates.vector(parameters)
 
 
-def _loop(common: Any, inputs: Any) -> dict[str, Any]:
-    unrolled, problem, plan = common
-    layout, coordinates = problem.layout, problem.coordinates
+def _begin(common: Any, inputs: Any) -> tuple[dict[str, Array], Array]:
+    start, problem = common
+    dtype = jax.tree.leaves(inputs[0])[0].dtype
 
-    def one(item: Any) -> dict[str, Any]:
-        observed, known, first = item
-        objective = Objective(problem, observed, known)
-        values = observed.values if isinstance(observed, Observation) else observed
-        n_valid = jnp.sum(problem.noise.valid(values, observed))
-        vector, inside = start_of(unrolled.start, problem, observed, known)
-        if first:
-            vector = coordinates.vector({**coordinates.parameters(vector), **first})
-        solver = unrolled.solver
-        state = advanced(unrolled.loop, solver, objective, vector.astype(values.dtype), plan.steps)
-        answer = solver.answer(objective, state)
-        # The last step says whether the loop has come to rest, and is taken if it leads down.
-        ending = solver.end(objective, state)
-        last = layout.ravel(coordinates.parameters(state.proposal))
-        misfit = objective.misfit(problem.predict({**known, **layout.unravel(last)}))
-        cost = misfit + prior_cost(problem, layout, last)
-        lower = cost <= answer.cost
-        converged = ending.converged(answer.cost, cost)
-        vector = layout.ravel(coordinates.parameters(answer.vector))
-        misfit = jnp.where(lower, misfit, answer.cost - prior_cost(problem, layout, vector))
-        vector = jnp.where(lower, last, vector)
-        count = plan.steps + 1
-        result = Result(vector, answer.normal, converged, count, jnp.ones_like(count))
-        return {**summarize(objective, result, n_valid, misfit, plan.covariance), "inside": inside}
+    def one(item: Any) -> tuple[dict[str, Array], Array]:
+        found, familiar = start.start(problem, *item)
+        return {name: jnp.asarray(found[name], dtype) for name in problem.names}, familiar
 
     return jax.lax.map(one, inputs, batch_size=_BATCH)

@@ -56,9 +56,9 @@ def damping() -> Unrolled:
 
 def test_a_trained_loop_needs_fewer_steps(damping: Unrolled, fresh) -> None:
     data, best = fresh
-    found, usual = damping(PROBLEM, data), classical(damping)(PROBLEM, data)
+    found, usual = (loop(PROBLEM, data, steps=STEPS) for loop in (damping, classical(damping)))
     assert near_converged(found, best) > near_converged(usual, best) + 0.1
-    assert np.all(found.iterations == STEPS + 1)
+    assert np.all(found.iterations <= STEPS + 1)
     good = (found.status == ji.Status.CONVERGED) & (best.status == ji.Status.CONVERGED)
     assert good.mean() > 0.5
     for name in PRIOR:
@@ -68,10 +68,14 @@ def test_a_trained_loop_needs_fewer_steps(damping: Unrolled, fresh) -> None:
         assert np.percentile(off, 90) < 0.3, name
     # What says that it has converged has: the rest is left to the full solver.
     assert np.percentile((found.chi2 - best.chi2)[good], 99) * 30 < 0.5
-    # More steps than it was trained for, and noise that differs from the nominal.
-    assert near_converged(damping(PROBLEM, data, steps=6), best) > 0.95
+    # Beyond the steps that it was trained for the solver goes on alone, until all have converged.
+    whole = damping(PROBLEM, data)
+    assert near_converged(whole, best) > 0.97
+    assert np.mean(whole.status <= ji.Status.AT_BOUND) > 0.97
+    assert whole.iterations.max() > STEPS + 1 > whole.iterations.min()
+    # Noise that differs from the nominal.
     louder = ji.Observation(data, sigma=0.02)
-    assert near_converged(damping(PROBLEM, louder), ji.fit(PROBLEM, louder)) > 0.5
+    assert near_converged(damping(PROBLEM, louder, steps=STEPS), ji.fit(PROBLEM, louder)) > 0.5
 
 
 def test_a_quick_look_is_the_same_without_errors(damping: Unrolled, fresh) -> None:
@@ -93,9 +97,13 @@ def test_it_starts_from_a_network(fresh) -> None:
     without = dataclasses.replace(with_start, start=None)
     one, other = (near_converged(f(PROBLEM, data, steps=0), best) for f in (with_start, without))
     assert one > other + 0.05
-    solution, inside = with_start.with_domain(PROBLEM, data)
-    assert inside.mean() > 0.95
-    np.testing.assert_array_equal(solution.chi2, with_start(PROBLEM, data).chi2)
+    first, familiar = with_start.begin(PROBLEM, data)
+    assert familiar.mean() > 0.95
+    assert set(first) == set(PRIOR)
+    for more in ({}, {"steps": 0}):
+        given = with_start(PROBLEM, data, initial=first, **more)
+        np.testing.assert_array_equal(given.chi2, with_start(PROBLEM, data, **more).chi2)
+    assert without.begin(PROBLEM, data)[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,7 @@ class SteepestDescent(Steerable):
         return Ending(gain, jnp.zeros_like(gain), jnp.asarray(0.1, gain.dtype))
 
     def done(self, state):
-        return jnp.asarray(False)
+        return jnp.sum(state.gradient**2) * 1e-4 < 1e-3
 
     def answer(self, objective, state):
         return Answer(state.vector, state.proposal, state.cost, None)
@@ -225,7 +233,7 @@ class SteepestDescent(Steerable):
 def test_any_solver_can_be_unrolled(fresh) -> None:
     data, _ = fresh
     loop = train(solver=SteepestDescent(), variant="damping")
-    usual, found = classical(loop)(PROBLEM, data), loop(PROBLEM, data)
+    usual, found = (one(PROBLEM, data, steps=STEPS) for one in (classical(loop), loop))
     assert np.median(found.chi2) < 0.2 * np.median(usual.chi2)
     assert np.isfinite(found.standard_error["rate"]).all()
 
