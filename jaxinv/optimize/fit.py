@@ -182,8 +182,9 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         observed, known, first, before, index = item
         guesses = problem.guess(observed, known)
         guesses = {name: guesses[name].astype(dtype) for name in guesses}
-        for name in first.keys() & guesses.keys():
-            guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
+        for name in guesses:
+            if name in first:
+                guesses[name] = jnp.broadcast_to(first[name], guesses[name].shape)
         if before:
             guesses = {name: jnp.concatenate([before[name][None], guesses[name]]) for name in guesses}
         n_guesses = len(next(iter(guesses.values())))

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from jaxinv.optimize.normal import Normal
 from jaxinv.optimize.objective import Objective, Slope
 
-_SAFETY, _LONG = 100.0, 30.0
+_SAFETY, _LONG = 10.0, 30.0
 """Factor on what a step is estimated to leave along the direction that it was not looked at in, and the gain of a step
 too long for the estimate."""
 _NOTHING = 0.1
@@ -107,9 +107,9 @@ class Ending(NamedTuple):
     def converged(self, before: Array, after: Array) -> Array:
         """Whether the minimum is reached.
 
-        Either nothing was to be gained, or the cost fell as predicted. A prediction that is off by d, of a step
-        that gains g, is that of a cost which is not quite quadratic; its minimum is then some d^2 / g lower than that
-        of the prediction.
+        Either nothing was to be gained, or little was and the cost has not risen, or the cost fell as predicted. A
+        prediction that is off by d, of a step that gains g, is that of a cost which is not quite quadratic; its minimum
+        is then some d^2 / g lower than that of the prediction.
 
         Args:
             before: the cost at the last point that was looked at.
@@ -118,8 +118,9 @@ class Ending(NamedTuple):
         off = before - self.gain - after
         nothing = _NOTHING * self.negligible
         left = self.left + _SAFETY * off**2 / jnp.maximum(self.gain, nothing)
-        verified = (after <= before) & (left < self.negligible) & (self.gain < _LONG)
-        return (self.gain + self.left < nothing) | verified
+        verified = (left < self.negligible) & (self.gain < _LONG)
+        little = self.gain + self.left < self.negligible
+        return (self.gain + self.left < nothing) | ((after <= before) & (verified | little))
 
 
 class Steerable(Solver):

@@ -19,7 +19,7 @@ from jaxinv.pipelines.misfits import enough, misfit_limit, one_start, reached
 from jaxinv.pipelines.preparation import Preparation, matching, prepare, provenance
 from jaxinv.results.solution import Solution, SolutionMap, Status
 
-_PER_CPU, _PER_ACCELERATOR = 4096, 65536
+_PER_CPU, _PER_ACCELERATOR = 8192, 65536
 """Pixels fitted and saved together, for each device of its kind."""
 
 

@@ -17,10 +17,10 @@ from jaxinv.amortization import ADAPTATION, adapt
 from jaxinv.optimize import Assured, LevenbergMarquardt, assure
 from jaxinv.optimize.assure import merged
 from jaxinv.pipelines.config import InvertConfig
-from jaxinv.pipelines.misfits import beside_neighbours, enough, sampled
+from jaxinv.pipelines.misfits import beside_neighbours, enough, reached
 from jaxinv.pipelines.preparation import Preparation, stated
 from jaxinv.problem import Problem
-from jaxinv.results.solution import Route, Solution, Status
+from jaxinv.results.solution import Route, Solution
 from jaxinv.training.folder import FolderError, check_forward, read_card, save
 from jaxinv.unrolling import Unrolled
 
@@ -30,8 +30,9 @@ _ALIKE = 5e-4
 """How far wavelengths may lie from those that a network was trained for, after a common shift [angstrom]."""
 _PIXELS = 4096
 """Of a map, at most, to which a network is adapted."""
-_PER_STEP, _FEWEST, _MOST = 500, 50, 1000
-"""Pixels of a map that a step of the adaptation must be spread over, and how many steps are taken by default."""
+_PER_STEP, _FEWEST, _MOST = 2000, 50, 500
+"""Pixels of a map that a step of the adaptation must be spread over, and how many steps are taken by default: each
+takes as long as it spares in so many pixels."""
 
 
 class LearnedNetwork(NamedTuple):
@@ -40,7 +41,7 @@ class LearnedNetwork(NamedTuple):
     Attributes:
         network: the loop with the network that it starts from.
         card: what its folder says of it.
-        path: the folder.
+        path: the folder, or the name of one that comes with the package.
         adapted: what the adaptation to an observation gained; "" before it.
     """
 
@@ -90,7 +91,7 @@ def shipped_for(ready: Preparation) -> LearnedNetwork:
         n = int(card["wavelength"][2])
         known.append(f"{name} ({', '.join(card['config']['lines'])}, {n} wavelengths)")
         if card["config"]["lines"] == lines and _same_grid(ready.wavelength, card):
-            return load_network(WEIGHTS / name)
+            return load_network(WEIGHTS / name)._replace(path=name)
     raise ValueError(
         f"no network comes with jaxinv for {', '.join(lines)} at {len(ready.wavelength)} wavelengths (there are "
         f"{'; '.join(known)}): train one (`jaxinv train`), give it as `network`, or use the method lm"
@@ -200,21 +201,35 @@ class LearnedInversion:
         found.learned, found._chi2 = self.learned._replace(network=network, adapted=gained), None
         return found
 
-    @property
-    def chi2(self) -> float:
-        """What is plausible: what such spectra reach on a sample of the map, or what noise alone explains."""
-        if self._chi2 is None:
-            pixels = sampled(self._ready.cube.n_pixels)
-            found = self._quick(pixels, len(pixels), chi2=np.inf)
-            chi2 = found.solution.chi2
-            good = (found.solution.status <= Status.AT_BOUND) & np.isfinite(chi2) & (chi2 > 0)
-            noise = 1 + 4 * np.sqrt(2 / (4 * len(self._ready.wavelength)))
-            self._chi2 = max(enough(chi2[good]), noise)
-        return self._chi2
-
     def __call__(self, start: int, stop: int, size: int) -> Assured:
         """Pixels `start` to `stop`, padded to `size`."""
-        return self._quick(np.arange(start, stop), size, self.chi2)
+        pixels = np.arange(start, stop)
+        spectra, fixed = self._padded(pixels, size)
+        first, familiar = self.learned.network.begin(self.problem, spectra, fixed=fixed)
+        answer = self.learned.network(self.problem, spectra, fixed=fixed, initial=first)
+        found = assure(
+            self.problem, answer, spectra, chi2=self._plausible(size), doubtful=~familiar, fixed=fixed,
+            solver=self._solver, seed=self._seed, first_index=start,
+        )  # fmt: skip
+        return Assured(found.solution.each(lambda x: x[: len(pixels)]), found.route[: len(pixels)])
+
+    def _plausible(self, size: int) -> float:
+        """The misfit that such spectra reach on a sample of the map, or that noise alone explains."""
+
+        def some(pixels: np.ndarray) -> Solution:
+            spectra, fixed = self._padded(pixels, size)
+            return self.learned.network(self.problem, spectra, fixed=fixed).each(lambda x: x[: len(pixels)])
+
+        if self._chi2 is None:
+            noise = 1 + 4 * np.sqrt(2 / (4 * len(self._ready.wavelength)))
+            self._chi2 = max(enough(reached(self._ready.cube.n_pixels, size, some)), noise)
+        return self._chi2
+
+    def _padded(self, pixels: np.ndarray, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Spectra and what is known of them, filled up to `size`, so that all run one compiled program."""
+        padding = ((0, size - len(pixels)),)
+        spectra = np.pad(self._ready.some_spectra(pixels), (*padding, (0, 0), (0, 0)), constant_values=np.nan)
+        return spectra, {name: np.pad(x, padding, mode="edge") for name, x in self._fixed(pixels).items()}
 
     def mended(self, solution: Solution, route: np.ndarray) -> tuple[Solution, np.ndarray]:
         """Maps in which pixels whose misfit is implausible beside their neighbours' were fitted anew, too."""
@@ -232,21 +247,6 @@ class LearnedInversion:
         route = route.copy().ravel()
         route[odd] = Route.REFITTED
         return flat.each(lambda x: x.reshape(*shape, *x.shape[1:])), route.reshape(shape)
-
-    def _quick(self, pixels: np.ndarray, size: int, chi2: float) -> Assured:
-        n = len(pixels)
-        padding = ((0, size - n),)
-        spectra = np.pad(self._ready.some_spectra(pixels), (*padding, (0, 0), (0, 0)), constant_values=np.nan)
-        fixed = {name: np.pad(value, padding, mode="edge") for name, value in self._fixed(pixels).items()}
-        network = self.learned.network
-        first, familiar = network.begin(self.problem, spectra, fixed=fixed)
-        answer = network(self.problem, spectra, fixed=fixed, initial=first)
-        strange = ~familiar & (answer.status != Status.NO_DATA)
-        found = assure(
-            self.problem, answer, spectra, chi2=chi2, doubtful=strange if np.isfinite(chi2) else None, fixed=fixed,
-            solver=self._solver, seed=self._seed, first_index=int(pixels[0]),
-        )  # fmt: skip
-        return Assured(found.solution.each(lambda x: x[:n]), found.route[:n])
 
 
 def steps_for(config: InvertConfig, n_pixels: int) -> int:

@@ -99,7 +99,7 @@ def test_a_network_of_another_kind_or_damaged_is_refused(tmp_path: Path) -> None
 
 def test_only_large_maps_are_adapted_to_without_being_asked() -> None:
     usual = InvertConfig(method="learned")
-    assert [steps_for(usual, n) for n in (1024, 24_999, 25_000, 10**5, 10**9)] == [0, 0, 50, 200, 1000]
+    assert [steps_for(usual, n) for n in (1024, 99_999, 10**5, 10**6, 10**9)] == [0, 0, 50, 500, 500]
     assert [steps_for(dataclasses.replace(usual, adapt=n), 10**5) for n in (0, 7)] == [0, 7]
 
 
@@ -128,14 +128,14 @@ def test_a_learned_map_ends_where_levenberg_marquardt_does() -> None:
     assert np.mean(found.route == Route.QUICK) > 0.5
     assert np.all(found.chi2 <= 1.05 * best.chi2)
     assert set(found.parameters) == set(best.parameters)
-    assert found.provenance["network"].startswith(str(HINODE))
+    assert found.provenance["network"].startswith("hinode_6301_6302, ")
     for name in best.parameters:
         off = np.abs(found.parameters[name] - best.parameters[name])
         if name == "azimuth":
             off = np.minimum(off, np.pi - off)
         assert np.percentile(off / best.standard_error[name], 90) < 0.6, name
         ratio = found.standard_error[name] / best.standard_error[name]
-        assert np.median(np.abs(ratio - 1)) < 0.02, name
+        assert np.median(np.abs(ratio - 1)) < 0.05, name
     # Noise that nobody trained for: no answer of the network counts.
     with pytest.warns(UserWarning, match="times that of .* expect pixels to be fitted anew"):
         loud = ji.invert(hinode_like(noise=0.3), LEARNED, progress=False)
