@@ -89,6 +89,10 @@ class PointEstimator(eqx.Module):
             )
         self.data.check(problem, known)
 
+    def without_history(self) -> PointEstimator:
+        """The same without the curve of its training, on whose length a program would depend."""
+        return dataclasses.replace(self, curve=None, best_step=0)
+
     def raw(self, seen: Seen) -> Array:
         """The network's answer for one object, `(size,)`."""
         channels = seen.channels.astype(jnp.float32)
@@ -129,9 +133,8 @@ class PointEstimator(eqx.Module):
         """
         rows = batch.in_rows(problem, data, fixed)
         self.check(rows.problem, rows.known)
-        arrays = over_devices(
-            _objects, (self, rows.problem), (rows.observed, rows.known), lapack=lapack_of(rows.problem)
-        )
+        common = (self.without_history(), rows.problem)
+        arrays = over_devices(_objects, common, (rows.observed, rows.known), lapack=lapack_of(rows.problem))
         return to_solution(rows.problem, rows.known, arrays, rows.shape)
 
     def save(self, path: str | os.PathLike[str], problem: Problem, notes: Mapping[str, Any] | None = None) -> None:

@@ -125,9 +125,7 @@ class Unrolled(eqx.Module):
     def _begin(self, rows: batch.Rows) -> tuple[dict[str, np.ndarray], np.ndarray]:
         if self.start is None:
             return {}, np.ones(rows.n, bool)
-        # Without its training's curve, on whose length the program would depend.
-        plain = isinstance(self.start, PointEstimator)
-        start = dataclasses.replace(self.start, curve=None, best_step=0) if plain else self.start
+        start = self.start.without_history() if isinstance(self.start, PointEstimator) else self.start
         return over_devices(_begin, (start, rows.problem), (rows.observed, rows.known))
 
     def _checked(self, problem: Problem, data: Any, fixed: Any) -> batch.Rows:
