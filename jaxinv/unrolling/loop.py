@@ -141,8 +141,7 @@ class _Steered(NamedTuple):
 class Steered(Solver):
     """A solver with a network at its wheel, for as many steps as that was trained for, and alone from there on.
 
-    It looks at the cost of each proposal, too, which tells whether the minimum is reached: by then without another
-    Jacobian.
+    It looks at the cost of each proposal, too, which tells without another Jacobian whether the minimum is reached.
 
     Attributes:
         loop: the network.
