@@ -207,10 +207,7 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         objective, answer = Objective(problem, observed, known), best.answer
         vector, last = (layout.ravel(coordinates.parameters(x)) for x in (answer.vector, answer.last))
         # The last step, which was taken unseen, counts if it led down.
-        cost = answer.last_cost
-        if cost is None:
-            cost = objective.misfit(problem.predict({**known, **layout.unravel(last)}))
-            cost += prior_cost(problem, layout, last)
+        cost = objective.misfit(problem.predict({**known, **layout.unravel(last)})) + prior_cost(problem, layout, last)
         lower = cost <= answer.cost
         vector = jnp.where(lower, last, vector)
         misfit = jnp.where(lower, cost, answer.cost) - prior_cost(problem, layout, vector)

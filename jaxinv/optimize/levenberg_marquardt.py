@@ -24,11 +24,14 @@ from jaxinv.compute.small_matrices import cholesky, cholesky_solve
 from jaxinv.optimize import closed_form
 from jaxinv.optimize.normal import Normal, normal_of, with_prior
 from jaxinv.optimize.objective import Objective, Slope
-from jaxinv.optimize.solver import Answer, Ending, Steerable
+from jaxinv.optimize.solver import Answer, Steerable
 
-_NEXT = 1e-6
+_BOLD = 1e-6
 """Damping of the step by which it is judged how much there is still to gain: so small that it sees along valleys in
 which parameters are correlated to five digits."""
+_NOTHING = 0.3
+"""Of what the next step of a start may gain that has converged: a point at which that is less is a minimum even if no
+step led to it. The curvature there is that at the minimum, also where a weak field bends it."""
 _TINY = 1e-6
 
 
@@ -119,20 +122,14 @@ class LevenbergMarquardt(Steerable):
         diagonal = jnp.diagonal(normal.curvature)
         return scale / jnp.sqrt(jnp.maximum(diagonal, _floor(diagonal)))
 
-    def end(self, objective: Objective, state: _State) -> Ending:
-        normal, scale = _in_coordinates(objective, state)
-        whole = self._bold(objective, state, normal)
-        step = (state.proposal - state.vector) / scale
-        curved = jnp.matmul(normal.curvature, step, precision="highest")
-        gain = -jnp.sum(step * (2 * normal.gradient + curved))
-        return Ending(gain, whole - gain, self.tolerance + self.relative_tolerance * normal.cost)
-
     def promise(self, objective: Objective, state: _State) -> Array:
-        return self._bold(objective, state, _in_coordinates(objective, state)[0])
-
-    def _bold(self, objective: Objective, state: _State, normal: Normal) -> Array:
+        normal, _ = _in_coordinates(objective, state)
         held = objective.coordinates.held(state.vector, normal.gradient)
-        return damped_step(normal, jnp.asarray(_NEXT, normal.cost.dtype), held)[1]
+        return damped_step(normal, jnp.asarray(_BOLD, normal.cost.dtype), held)[1]
+
+    def settled(self, objective: Objective, state: _State) -> Array:
+        negligible = self.tolerance + self.relative_tolerance * state.normal.cost
+        return self.promise(objective, state) < _NOTHING * negligible
 
     def done(self, state: _State) -> Array:
         return state.converged

@@ -7,17 +7,11 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv.optimize.normal import Normal
 from jaxinv.optimize.objective import Objective, Slope
 
-_SAFETY, _LONG = 10.0, 30.0
-"""Factor on what a step is estimated to leave along the direction that it was not looked at in, and the gain of a step
-too long for the estimate."""
-_NOTHING = 0.1
-"""A gain so small, as a fraction of what is negligible, that no cost has to confirm it."""
 COVARIANCES = ("dense", "diagonal", "operator", "none")
 
 
@@ -29,14 +23,12 @@ class Answer(NamedTuple):
         last: a point that the solver expects to be better still and did not look at; else the same.
         cost: at `vector`; not finite: there is none.
         normal: the quadratic model there in the parameters' units, of a solver that has it; else `None`.
-        last_cost: at `last`, of a solver that knows it.
     """
 
     vector: Array
     last: Array
     cost: Array
     normal: Normal | None
-    last_cost: Array | None = None
 
 
 class Solver(eqx.Module):
@@ -91,38 +83,6 @@ class Solver(eqx.Module):
         """Where it stands."""
 
 
-class Ending(NamedTuple):
-    """What is expected of a last step, after which nobody looks at more than the cost.
-
-    Attributes:
-        gain: by how much the cost is predicted to fall.
-        left: by how much it is predicted to lie above its minimum then.
-        negligible: what would not be worth a step.
-    """
-
-    gain: Array
-    left: Array
-    negligible: Array
-
-    def converged(self, before: Array, after: Array) -> Array:
-        """Whether the minimum is reached.
-
-        Either nothing was to be gained, or little was and the cost has not risen, or the cost fell as predicted. A
-        prediction that is off by d, of a step that gains g, is that of a cost which is not quite quadratic; its minimum
-        is then some d^2 / g lower than that of the prediction.
-
-        Args:
-            before: the cost at the last point that was looked at.
-            after: the cost at this one.
-        """
-        off = before - self.gain - after
-        nothing = _NOTHING * self.negligible
-        left = self.left + _SAFETY * off**2 / jnp.maximum(self.gain, nothing)
-        verified = (left < self.negligible) & (self.gain < _LONG)
-        little = self.gain + self.left < self.negligible
-        return (self.gain + self.left < nothing) | ((after <= before) & (verified | little))
-
-
 class Steerable(Solver):
     """A solver in whose steps a network can take part: a step is a look, then a proposal.
 
@@ -156,12 +116,12 @@ class Steerable(Solver):
         """The change of each coordinate that the data begin to feel, `(size,)`: the unit of a correction to a step."""
 
     @abc.abstractmethod
-    def end(self, objective: Objective, state: Any) -> Ending:
-        """What is expected of the proposal."""
-
-    @abc.abstractmethod
     def promise(self, objective: Objective, state: Any) -> Array:
         """By how much the cost would still fall, as predicted at the best point; a scalar."""
+
+    @abc.abstractmethod
+    def settled(self, objective: Objective, state: Any) -> Array:
+        """Whether that is nothing that counts: the best point is a minimum, however it was found."""
 
     def step(self, objective: Objective, state: Any) -> Any:
         return self.propose(objective, self.look(objective, state)[0])

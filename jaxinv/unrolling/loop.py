@@ -134,14 +134,11 @@ class _Steered(NamedTuple):
     memory: Array
     move: Array
     count: Array
-    cost: Array  # at the state's proposal
     converged: Array
 
 
 class Steered(Solver):
     """A solver with a network at its wheel, for as many steps as that was trained for, and alone from there on.
-
-    It looks at the cost of each proposal, too, which tells without another Jacobian whether the minimum is reached.
 
     Attributes:
         loop: the network.
@@ -152,24 +149,22 @@ class Steered(Solver):
     solver: Steerable = eqx.field(kw_only=True)
 
     def init(self, objective: Objective, vector: Array) -> _Steered:
-        count, cost = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, vector.dtype)
         state, memory = self.solver.init(objective, vector), self.loop.memory(vector.dtype)
-        return _Steered(state, memory, jnp.zeros_like(vector), count, cost, jnp.asarray(False))
+        return _Steered(state, memory, jnp.zeros_like(vector), jnp.zeros((), jnp.int32), jnp.asarray(False))
 
     def step(self, objective: Objective, state: _Steered) -> _Steered:
         own, _ = self.solver.look(objective, state.state)
         own, memory = self.loop.propose(self.solver, objective, own, state.memory, state.move, state.count)
-        cost = objective.cost(own.proposal)
-        converged = self.solver.end(objective, own).converged(self.solver.answer(objective, own).cost, cost)
-        converged |= (state.count >= self.loop.settings.steps) & self.solver.done(own)
-        return _Steered(own, memory, own.proposal - own.vector, state.count + 1, cost, converged)
+        alone = state.count >= self.loop.settings.steps
+        converged = self.solver.settled(objective, own) | (alone & self.solver.done(own))
+        return _Steered(own, memory, own.proposal - own.vector, state.count + 1, converged)
 
     def done(self, state: _Steered) -> Array:
         return state.converged
 
     def answer(self, objective: Objective, state: _Steered) -> Answer:
         found = self.solver.answer(objective, state.state)
-        return found._replace(last=state.state.proposal, last_cost=state.cost)
+        return found._replace(last=state.state.proposal)
 
 
 def _limited(x: Array, most: float) -> Array:

@@ -77,8 +77,9 @@ class Unrolled(eqx.Module):
     ) -> Solution:
         """As `fit(problem, data)`, from one start, by learned steps until an object has converged.
 
-        The last step, of which only the cost is looked at, is kept if it leads down. The covariance is that of the
-        exact curvature at the last point at which the Jacobian was computed.
+        As in a fit, the last step, of which only the cost is looked at, is kept if it leads down, and the covariance is
+        that of the exact curvature where that step began. There it was to gain less than 0.03 plus 3e-5 of
+        the sum of squared residuals, by Levenberg-Marquardt's tolerances.
 
         Args:
             problem: the one that the loop was trained for, or one that differs in its noise or in what is known.

@@ -13,7 +13,7 @@ import pytest
 
 import jaxinv as ji
 from jaxinv.optimize.objective import Objective
-from jaxinv.optimize.solver import Answer, Ending, Steerable
+from jaxinv.optimize.solver import Answer, Steerable
 from jaxinv.training.data import Conditions, simulated
 from jaxinv.training.folder import FolderError
 from jaxinv.unrolling import Unrolled
@@ -59,20 +59,21 @@ def test_a_trained_loop_needs_fewer_steps(damping: Unrolled, fresh) -> None:
     found, usual = (loop(PROBLEM, data, steps=STEPS) for loop in (damping, classical(damping)))
     assert near_converged(found, best) > near_converged(usual, best) + 0.1
     assert np.all(found.iterations <= STEPS + 1)
-    good = (found.status == ji.Status.CONVERGED) & (best.status == ji.Status.CONVERGED)
-    assert good.mean() > 0.5
-    for name in PRIOR:
-        ratio = found.standard_error[name][good] / best.standard_error[name][good]
-        assert np.percentile(np.abs(ratio - 1), 90) < 0.1, name
-        off = np.abs(found.parameters[name] - best.parameters[name])[good] / best.standard_error[name][good]
-        assert np.percentile(off, 90) < 0.3, name
-    # What says that it has converged has: the rest is left to the full solver.
-    assert np.percentile((found.chi2 - best.chi2)[good], 99) * 30 < 0.5
     # Beyond the steps that it was trained for the solver goes on alone, until all have converged.
     whole = damping(PROBLEM, data)
     assert near_converged(whole, best) > 0.97
     assert np.mean(whole.status <= ji.Status.AT_BOUND) > 0.97
-    assert whole.iterations.max() > STEPS + 1 > whole.iterations.min()
+    assert whole.iterations.max() > STEPS + 1 >= whole.iterations.min()
+    # What says that it has converged has, and its errors are a fit's.
+    for some in (found, whole):
+        good = (some.status == ji.Status.CONVERGED) & (best.status == ji.Status.CONVERGED)
+        assert good.mean() > (0.1 if some is found else 0.9)
+        for name in PRIOR:
+            ratio = some.standard_error[name][good] / best.standard_error[name][good]
+            assert np.percentile(np.abs(ratio - 1), 90) < 0.03, name
+            off = np.abs(some.parameters[name] - best.parameters[name])[good] / best.standard_error[name][good]
+            assert np.percentile(off, 90) < 0.1, name
+        assert np.percentile((some.chi2 - best.chi2)[good], 99) * 30 < 0.1
     # Noise that differs from the nominal.
     louder = ji.Observation(data, sigma=0.02)
     assert near_converged(damping(PROBLEM, louder, steps=STEPS), ji.fit(PROBLEM, louder)) > 0.5
@@ -219,9 +220,8 @@ class SteepestDescent(Steerable):
     def promise(self, objective, state):
         return jnp.sum(state.gradient**2) * 1e-4
 
-    def end(self, objective, state):
-        gain = self.promise(objective, state)
-        return Ending(gain, jnp.zeros_like(gain), jnp.asarray(0.1, gain.dtype))
+    def settled(self, objective, state):
+        return self.promise(objective, state) < 0.1
 
     def done(self, state):
         return jnp.sum(state.gradient**2) * 1e-4 < 1e-3
