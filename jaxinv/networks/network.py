@@ -62,26 +62,27 @@ class Network(eqx.Module):
         """The weights by name, such as `hidden/0/kernel`."""
         return {"/".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(self.weights)}
 
-    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> Network:
-        """The same network with these weights.
+    @staticmethod
+    def restored(kind: str, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Network:
+        """The network that has these weights, as `arrays` names them.
 
         Raises:
-            ValueError: a name or a shape is not the network's.
+            ValueError: there is no such kind or setting, or a name or a shape is not the network's.
         """
-        own = self.arrays()
-        if own.keys() != arrays.keys():
-            odd = sorted(own.keys() ^ arrays.keys())[0]
+        blank = jax.eval_shape(lambda: Network.new(kind, settings))  # draws no weights, which takes seconds
+        leaves, tree = jax.tree.flatten(blank)
+        names = ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(blank.weights)]
+        if set(names) != arrays.keys():
+            odd = sorted(set(names) ^ arrays.keys())[0]
             raise ValueError(f"the weights are those of another network: {odd!r} is in one of them only")
-        for name, array in own.items():
-            if array.shape != arrays[name].shape:
+        for name, leaf in zip(names, leaves, strict=True):
+            if leaf.shape != arrays[name].shape:
                 raise ValueError(
                     f"the weights are those of another network: {name!r} has the shape {arrays[name].shape}, "
-                    f"expected {array.shape}"
+                    f"expected {leaf.shape}"
                 )
-        leaves, tree = jax.tree.flatten(self.weights)
-        names = ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(self.weights)]
         new = [np.asarray(arrays[name], leaf.dtype) for name, leaf in zip(names, leaves, strict=True)]
-        return eqx.tree_at(lambda n: n.weights, self, jax.tree.unflatten(tree, new))
+        return jax.tree.unflatten(tree, new)
 
     @property
     def n_weights(self) -> int:

@@ -18,8 +18,8 @@ from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
 from jaxinv.problem import Problem
 from jaxinv.results.solution import Route, Solution, Status
 
-_SMALL = 256
-"""Objects that are fitted together whatever their number."""
+_TOGETHER = 512
+"""Objects that are fitted together, whatever their number: so one program serves all batches and pieces."""
 
 
 class Assured(NamedTuple):
@@ -85,9 +85,11 @@ def assure(
         # A misfit that passes is good enough for a fit anew, too: no further start is taken.
         most = float(np.min(limit[left]))
         solver = dataclasses.replace(solver, enough=max(float(solver.enough), min(most, 1e30)))
-        mended = _refit(rows, left, solution, solver, seed, first_index)
-        kept = (mended.chi2 > solution.chi2[left]) & _converged(solution)[left]
-        solution = merged(solution, left[~kept], mended, np.flatnonzero(~kept))
+        for k in range(0, left.size, _TOGETHER):
+            some = left[k : k + _TOGETHER]
+            mended = _refit(rows, some, solution, solver, seed, first_index)
+            kept = (mended.chi2 > solution.chi2[some]) & _converged(solution)[some]
+            solution = merged(solution, some[~kept], mended, np.flatnonzero(~kept))
     return Assured(solution.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
 
 
@@ -96,27 +98,21 @@ def _converged(solution: Solution) -> np.ndarray:
 
 
 def _refit(
-    rows: batch.Rows, left: np.ndarray, solution: Solution, solver: Any, seed: int, first_index: int
+    rows: batch.Rows, some: np.ndarray, solution: Solution, solver: Any, seed: int, first_index: int
 ) -> Solution:
-    """Fit some objects, from where they are and from the usual starts.
-
-    Objects without data fill the batch up to one of a few sizes, so that few programs are compiled.
-    """
-    size = max(rows.n, _SMALL)
-    while size > _SMALL and -(-size // 4) >= len(left):
-        size = -(-size // 4)
-    chosen = batch.pad(left, size)
+    """Fit a few objects, from where they are and from the usual starts."""
+    chosen = batch.pad(some, _TOGETHER)
     observed, known = jax.tree.map(lambda x: x[chosen], (rows.observed, rows.known))
     empty = observed.values if isinstance(observed, Observation) else observed
-    empty[len(left) :] = np.nan
+    empty[len(some) :] = np.nan
     centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
     before = {}
     for name in rows.problem.names:
         value = solution.parameters[name][chosen]
         before[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
-    few = batch.Rows(rows.problem, observed, known, (size,))
+    few = batch.Rows(rows.problem, observed, known, (_TOGETHER,))
     found = fit_rows(few, {}, solver, seed=seed, indices=first_index + chosen, before=before)
-    return found.each(lambda x: x[: len(left)])
+    return found.each(lambda x: x[: len(some)])
 
 
 def _flat(solution: Solution, n_batch: int) -> Solution:

@@ -29,9 +29,10 @@ from jaxinv.optimize.solver import Answer, Steerable
 _BOLD = 1e-6
 """Damping of the step by which it is judged how much there is still to gain: so small that it sees along valleys in
 which parameters are correlated to five digits."""
-_NOTHING = 0.3
+_NOTHING = 0.1
 """Of what the next step of a start may gain that has converged: a point at which that is less is a minimum even if no
-step led to it. The curvature there is that at the minimum, also where a weak field bends it."""
+step led to it. The curvature there is that at the minimum, also where a weak field bends it: error bars of the quiet
+Sun are off by 3 % in one of ten pixels; with 0.3 it would be 10 %, with 1, 20 %."""
 _TINY = 1e-6
 
 

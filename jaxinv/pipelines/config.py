@@ -54,7 +54,8 @@ class InvertConfig:
     bounds: Mapping[str, tuple[float, float]] = option({}, "lowest and highest value of a parameter; angles in degrees")
     method: str = option("lm", "lm, or learned: a shipped or own network whose answers are checked")
     adapt: int | None = option(
-        None, "steps by which the network is trained on with the map itself; default: 1 for 2000 pixels, 0 below 100000"
+        None,
+        "steps by which the network is trained on with the map itself; default: 1 for 10^4 pixels, 0 below 5 10^5",
     )
     starts: int = option(4, "starting points to try, at most, for each pixel")
     max_iterations: int = option(150, "iterations at most from each starting point")

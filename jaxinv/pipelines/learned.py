@@ -30,7 +30,7 @@ _ALIKE = 5e-4
 """How far wavelengths may lie from those that a network was trained for, after a common shift [angstrom]."""
 _PIXELS = 4096
 """Of a map, at most, to which a network is adapted."""
-_PER_STEP, _FEWEST, _MOST = 2000, 50, 500
+_PER_STEP, _FEWEST, _MOST = 10_000, 50, 500
 """Pixels of a map that a step of the adaptation must be spread over, and how many steps are taken by default: each
 takes as long as it spares in so many pixels."""
 

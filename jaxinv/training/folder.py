@@ -147,7 +147,7 @@ def _put_together(tree: Any, arrays: Mapping[str, np.ndarray], classes: Mapping[
     if "network" in tree:
         start = tree["arrays"] + "."
         own = {name[len(start) :].replace(".", "/"): x for name, x in arrays.items() if name.startswith(start)}
-        return Network.new(tree["network"], tree["settings"]).with_arrays(own)
+        return Network.restored(tree["network"], tree["settings"], own)
     if "class" in tree:
         kind = classes[tree["class"]]
         fields = {name: inner(item) for name, item in tree["fields"].items()}

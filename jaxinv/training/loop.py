@@ -203,7 +203,8 @@ def _next(
         done += n
         last = float(state.losses[(done - 1) % settings.evaluate])  # waits until it is computed
         bar.update(n)
-        bar.set_postfix_str(f"loss {last:.4g}, best {float(state.best_loss):.4g}", refresh=False)
+        best = f", best {float(state.best_loss):.4g}" if first else ""
+        bar.set_postfix_str(f"loss {last:.4g}{best}", refresh=False)
         rate = bar.format_dict["rate"]
         pace = max(1, min(2 * pace, int(rate))) if rate else 2 * pace
     mean = float(jnp.mean(state.losses[: end - first]))

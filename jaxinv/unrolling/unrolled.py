@@ -78,7 +78,7 @@ class Unrolled(eqx.Module):
         """As `fit(problem, data)`, from one start, by learned steps until an object has converged.
 
         As in a fit, the last step, of which only the cost is looked at, is kept if it leads down, and the covariance is
-        that of the exact curvature where that step began. There it was to gain less than 0.03 plus 3e-5 of
+        that of the exact curvature where that step began. There it was to gain less than 0.01 plus 1e-5 of
         the sum of squared residuals, by Levenberg-Marquardt's tolerances.
 
         Args:

@@ -99,7 +99,7 @@ def test_a_network_of_another_kind_or_damaged_is_refused(tmp_path: Path) -> None
 
 def test_only_large_maps_are_adapted_to_without_being_asked() -> None:
     usual = InvertConfig(method="learned")
-    assert [steps_for(usual, n) for n in (1024, 99_999, 10**5, 10**6, 10**9)] == [0, 0, 50, 500, 500]
+    assert [steps_for(usual, n) for n in (1024, 499_999, 5 * 10**5, 10**6, 10**9)] == [0, 0, 50, 100, 500]
     assert [steps_for(dataclasses.replace(usual, adapt=n), 10**5) for n in (0, 7)] == [0, 7]
 
 
@@ -125,7 +125,7 @@ def test_a_learned_map_ends_where_levenberg_marquardt_does() -> None:
     best = ji.invert(cube, USUAL, progress=False)
     found = ji.invert(cube, LEARNED, progress=False)
     assert found.route is not None
-    assert np.mean(found.route == Route.QUICK) > 0.5
+    assert np.mean(found.route == Route.QUICK) > 0.95
     assert np.all(found.chi2 <= 1.05 * best.chi2)
     assert set(found.parameters) == set(best.parameters)
     assert found.provenance["network"].startswith("hinode_6301_6302, ")
