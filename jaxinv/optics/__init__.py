@@ -1,0 +1,30 @@
+"""Light through a telescope: pupils, turbulence, the modes of a wavefront.
+
+Nothing is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxinv.names import lazily
+
+if TYPE_CHECKING:
+    from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
+    from jaxinv.optics.pupil import Modes as Modes
+    from jaxinv.optics.pupil import Pupil as Pupil
+    from jaxinv.optics.telescope import TELESCOPES as TELESCOPES
+    from jaxinv.optics.telescope import Telescope as Telescope
+    from jaxinv.optics.telescope import Vane as Vane
+    from jaxinv.optics.telescope import find_telescope as find_telescope
+    from jaxinv.optics.zernike import Zernike as Zernike
+
+_NAMES = {
+    "KarhunenLoeve": "karhunen_loeve",
+    "Modes": "pupil",
+    "Pupil": "pupil",
+    "TELESCOPES": "telescope",
+    "Telescope": "telescope",
+    "Vane": "telescope",
+    "Zernike": "zernike",
+    "find_telescope": "telescope",
+}
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)
