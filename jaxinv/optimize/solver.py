@@ -121,7 +121,7 @@ class Steerable(Solver):
 
     @abc.abstractmethod
     def settled(self, objective: Objective, state: Any) -> Array:
-        """Whether that is nothing that counts: the best point is a minimum, however it was found."""
+        """Whether that is nothing that counts, at a point to which a step has led: it is a minimum."""
 
     def step(self, objective: Objective, state: Any) -> Any:
         return self.propose(objective, self.look(objective, state)[0])
