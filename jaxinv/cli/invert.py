@@ -55,6 +55,9 @@ GROUPS = {
     "solver": ("starts", "max_iterations", "chunk_size", "seed"),
 }
 
+_TO_KEEP = 300
+"""Steps by which a network that is kept is adapted, if nobody says."""
+
 
 @dataclasses.dataclass(frozen=True)
 class InvertOptions(InvertConfig, FileOptions):
@@ -63,7 +66,9 @@ class InvertOptions(InvertConfig, FileOptions):
     network: str | None = option(
         None, "folder that `jaxinv train` wrote; default: the shipped one for the observation's lines and wavelengths"
     )
-    keep_network: str | None = option(None, "folder for the adapted network, for the next map of the same instrument")
+    keep_network: str | None = option(
+        None, "folder for the adapted network, for the next map of the instrument (300 steps if `adapt` is not given)"
+    )
 
     @property
     def pipeline(self) -> InvertConfig:
@@ -125,6 +130,8 @@ def invert_cube(
         network = None if options.network is None else load_network(options.network)
         if options.keep_network is not None and Path(options.keep_network).exists() and not overwrite:
             raise io.OutputError(f"{options.keep_network} exists: choose another name, or give --overwrite")
+        if options.keep_network is not None and config.adapt is None:
+            config = dataclasses.replace(config, adapt=_TO_KEEP)
     elif given := [n for n in ("network", "adapt", "keep_network") if getattr(options, n) is not None]:
         raise ValueError(f"the option {given[0]!r} goes with the method learned; found lm")
     digest = sha256([*cube.source])

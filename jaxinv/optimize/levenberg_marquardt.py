@@ -32,7 +32,7 @@ which parameters are correlated to five digits."""
 _NOTHING = 0.1
 """Of what the next step of a start may gain that has converged: a point at which that is less is a minimum, however
 short the way to it. The curvature there is that at the minimum, also where a weak field bends it: error bars of the
-inclination in the quiet Sun are off by 6 % in one of ten pixels; with 0.3 it would be 14 %."""
+inclination in the quiet Sun are off by 3 to 6 % in one of ten pixels; with 0.3 by 10 to 14 %."""
 _TINY = 1e-6
 
 
