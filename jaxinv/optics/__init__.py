@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
     from jaxinv.optics.pupil import Modes as Modes
     from jaxinv.optics.pupil import Pupil as Pupil
+    from jaxinv.optics.screens import Atmosphere as Atmosphere
+    from jaxinv.optics.screens import Layer as Layer
+    from jaxinv.optics.screens import Screens as Screens
     from jaxinv.optics.telescope import TELESCOPES as TELESCOPES
     from jaxinv.optics.telescope import Telescope as Telescope
     from jaxinv.optics.telescope import Vane as Vane
@@ -18,9 +21,12 @@ if TYPE_CHECKING:
     from jaxinv.optics.zernike import Zernike as Zernike
 
 _NAMES = {
+    "Atmosphere": "screens",
     "KarhunenLoeve": "karhunen_loeve",
+    "Layer": "screens",
     "Modes": "pupil",
     "Pupil": "pupil",
+    "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
     "Vane": "telescope",

@@ -36,6 +36,11 @@ def power_spectrum(frequency: ArrayLike, r0: float, outer_scale: float = math.in
         return _SPECTRUM * r0 ** (-5 / 3) * (np.square(frequency) + outer_scale**-2.0) ** (-11 / 6)
 
 
+def integrated_spectrum(frequency: ArrayLike, outer_scale: float = math.inf) -> np.ndarray:
+    """The variance of the phase [rad^2] that lies above spatial frequencies [1/m], in all directions, for r0 = 1 m."""
+    return 6 / 5 * math.pi * _SPECTRUM * (np.square(frequency) + outer_scale**-2.0) ** (-5 / 6)
+
+
 def structure_function(distance: ArrayLike, r0: float, outer_scale: float = math.inf) -> np.ndarray:
     """Mean squared difference of the phase at two points [rad^2] by their distance [m].
 
