@@ -236,7 +236,7 @@ def wide(n: int = 4096) -> None:
         least = np.asarray(jax.vmap(stated.problem.samplewise.misfit)(made.clean, made.observed)) / size
         best = ji.fit(stated.problem, data, fixed=known)
         print(f"{case}, the training's population, {n} pixels: fit {100 * np.mean(best.chi2 <= least):.2f} % solved")
-        for k in (0, 1, 2, None):
+        for k in (1, 2, None):
             found = own.network(stated.problem, data, steps=k, fixed=known)
             passed = found.status <= ji.Status.AT_BOUND
             left = np.percentile(size * (found.chi2 - best.chi2)[passed & (best.chi2 < 2)], [50, 90, 99])
