@@ -358,7 +358,7 @@ def command(folder: Path, n: int = 100_000) -> None:
             shape = (250, n // 250, 4, 112)
             ji.io.write_stokes(file, ji.io.stokes_cube(values.reshape(shape), wavelength), overwrite=True)
             print(f"the whole command, {n} pixels, {label}")
-            for flags in (["--method", "lm"], ["--method", "learned", "--adapt", "0"], ["--method", "learned"]):
+            for flags in (["--method", "lm"], ["--method", "learned"], ["--method", "learned", "--adapt", "50"]):
                 line = [sys.executable, "-m", "jaxinv", "invert", str(file), "-o", str(Path(work) / "maps.fits")]
                 line += ["--overwrite", "--no-quicklook", *flags, *more]
                 seconds, said = [], []
