@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from jaxinv.names import lazily
 
 if TYPE_CHECKING:
+    from jaxinv.optics import propagation as propagation
     from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
+    from jaxinv.optics.point_spread import Channels as Channels
+    from jaxinv.optics.point_spread import PointSpread as PointSpread
+    from jaxinv.optics.point_spread import defocus_of as defocus_of
+    from jaxinv.optics.point_spread import nyquist as nyquist
+    from jaxinv.optics.point_spread import pupil_of as pupil_of
     from jaxinv.optics.pupil import Modes as Modes
     from jaxinv.optics.pupil import Pupil as Pupil
     from jaxinv.optics.screens import Atmosphere as Atmosphere
@@ -22,15 +28,21 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Atmosphere": "screens",
+    "Channels": "point_spread",
     "KarhunenLoeve": "karhunen_loeve",
     "Layer": "screens",
     "Modes": "pupil",
+    "PointSpread": "point_spread",
     "Pupil": "pupil",
     "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
     "Vane": "telescope",
     "Zernike": "zernike",
+    "defocus_of": "point_spread",
     "find_telescope": "telescope",
+    "nyquist": "point_spread",
+    "propagation": "",
+    "pupil_of": "point_spread",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)
