@@ -134,10 +134,10 @@ def test_colours_share_a_wavefront() -> None:
 
 
 def test_many_frames_are_as_one(float64: None) -> None:
-    """Worked on in turn where they are more than the caches hold; vmap and jit change nothing."""
-    forward, a = model(64), wavefronts((70, 20))
+    """Leading axes, vmap and jit change nothing."""
+    forward, a = model(64), wavefronts((3, 20))
     whole = forward({"wavefront": a})
-    np.testing.assert_allclose(whole[69], forward({"wavefront": a[69]}), atol=1e-15)
+    np.testing.assert_allclose(whole[2], forward({"wavefront": a[2]}), atol=1e-15)
     each = jax.jit(jax.vmap(lambda one: forward({"wavefront": one})))(a)
     np.testing.assert_allclose(whole, each, atol=1e-15)
 
