@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.linalg import expm
 from scipy.sparse import linalg
 
 from jaxinv.optics.pupil import Modes, Pupil, checked_count
@@ -15,8 +16,12 @@ from jaxinv.optics.telescope import Telescope
 from jaxinv.optics.turbulence import structure_function
 from jaxinv.optics.zernike import Zernike
 
-_ACROSS = 64
-"""Pixels across the pupil on which variances are found."""
+_ACROSS, _FINE = 64, 4.0
+"""Pixels across the pupil on which modes are solved: so many, and so many for each oscillation of the last mode."""
+_ROWS = 1024
+"""Places to which modes are carried together."""
+_LIKE = 0.1
+"""Relative difference of variances that are so near that their modes may change places."""
 _EQUAL = 1e-8
 """Relative difference of variances that are the same by symmetry."""
 
@@ -32,6 +37,11 @@ class KarhunenLoeve(Modes):
 
     so disc, annulus and spider have modes of their own, and independent coefficients. A pair that is the same by
     symmetry is turned so that the mode which keeps its sign when x changes its sign comes last.
+
+    They are solved on one grid, of 64 pixels across or as many as the count needs, and carried to any other by the
+    same equation, which gives phi(x) at every place (Nystroem 1930, Acta Math. 54, 185); there they are made
+    orthonormal and independent on the pixels by the smallest change. So a coefficient means the same wavefront on
+    every pupil: at every wavelength, pixel scale and field.
 
     Attributes:
         telescope: whose pupil it is.
@@ -51,49 +61,116 @@ class KarhunenLoeve(Modes):
     def on(self, pupil: Pupil) -> np.ndarray:
         if pupil.telescope != self.telescope:
             raise ValueError("these modes were made for the pupil of another telescope: make them for this one")
-        return _solved(pupil, self.count, self.outer_scale)[1].copy()
+        return _carried(pupil, self.count, self.outer_scale).copy()
 
     @cached_property
     def variance(self) -> np.ndarray:
         """`(count,)` of the coefficients [rad^2] for D/r0 = 1: to be multiplied by (D/r0)^(5/3)."""
-        return _solved(Pupil.across(self.telescope, _ACROSS), self.count, self.outer_scale)[0].copy()
+        return _solved(self.telescope, self.count, self.outer_scale)[0].copy()
 
 
 @lru_cache(maxsize=16)
-def _solved(pupil: Pupil, count: int, outer_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Variances and modes."""
-    open_ = pupil.weight > 0
-    size, n_pixels = int(open_.sum()), pupil.n_pixels
-    if count > size // 4:
+def _carried(pupil: Pupil, count: int, outer_scale: float) -> np.ndarray:
+    """The modes on the pixels of a pupil."""
+    covariance = _Covariance(pupil, outer_scale)
+    if count > covariance.size // 4:
         raise ValueError(
-            f"{count} modes on {size} open pixels of the pupil: take at most {size // 4} modes, or more pixels"
+            f"{count} modes on {covariance.size} open pixels of the pupil: take at most {covariance.size // 4} modes, "
+            "or more pixels"
         )
-    root = np.sqrt(pupil.weight[open_])
-    lag = np.fft.fftfreq(2 * n_pixels, 1 / (2 * n_pixels)) * pupil.pixel_size
-    # A finite outer scale is one of a covariance; both differ by what the removal of piston removes.
-    kernel = -structure_function(np.hypot(lag, lag[:, None]), pupil.telescope.diameter, outer_scale) / 2
-    transfer = np.fft.rfft2(kernel)
+    variance, solved, modes = _solved(pupil.telescope, count, outer_scale)
+    known = solved.weight > 0
+    source = (modes[:, known] * solved.weight[known]).T / (-2 * variance)
+    distance = _Distances(pupil.telescope, outer_scale)
+    at, where = _places(pupil)[covariance.open_.ravel()], _places(solved)[known.ravel()]
+    carried = np.concatenate([distance(at[k : k + _ROWS], where) @ source for k in range(0, len(at), _ROWS)])
+    vectors = covariance.without_piston((covariance.root[:, None] * carried).T).T
+    eigenvalue, axes = np.linalg.eigh(vectors.T @ vectors)
+    vectors = _independent(vectors @ (axes / np.sqrt(eigenvalue)) @ axes.T, covariance)
+    out = np.zeros((count, pupil.n_pixels, pupil.n_pixels))
+    out[:, covariance.open_] = (vectors / covariance.root[:, None]).T
+    out.setflags(write=False)
+    return out
 
-    def without_piston(v: np.ndarray) -> np.ndarray:
-        return v - root * (root @ v)
 
-    def covariance(v: np.ndarray) -> np.ndarray:
-        field = np.zeros((2 * n_pixels, 2 * n_pixels))
-        field[:n_pixels, :n_pixels][open_] = root * without_piston(v.ravel())
-        seen = np.fft.irfft2(np.fft.rfft2(field) * transfer, field.shape)[:n_pixels, :n_pixels]
-        return without_piston(root * seen[open_])
+def _independent(vectors: np.ndarray, covariance: _Covariance) -> np.ndarray:
+    """Turned among themselves so that they do not correlate, but for modes of like variance, which would change places.
 
+    What is left of a correlation between those is that of the solution's pixels and these, below 1 %.
+    """
+    left = np.stack([covariance(v) for v in vectors.T])
+    matrix = left @ vectors
+    for _ in range(3):
+        variance = np.diagonal(matrix)
+        gap = variance - variance[:, None]
+        turn = matrix * gap / (gap**2 + _LIKE**2 * variance * variance[:, None])
+        turned = expm((turn - turn.T) / 2)
+        matrix, vectors = turned.T @ matrix @ turned, vectors @ turned
+    return vectors
+
+
+class _Covariance:
+    """Of the phase on the open pixels of a pupil, piston removed, for D/r0 = 1, as an operator.
+
+    It acts on values times `root`, the square root of the pixels' weights, so that it is symmetric.
+    """
+
+    def __init__(self, pupil: Pupil, outer_scale: float) -> None:
+        self.open_ = pupil.weight > 0
+        self.root = np.sqrt(pupil.weight[self.open_])
+        self.size, self._n = len(self.root), pupil.n_pixels
+        lag = np.fft.fftfreq(2 * self._n, 1 / (2 * self._n)) * pupil.pixel_size
+        # A finite outer scale is one of a covariance; both differ by what the removal of piston removes.
+        kernel = -structure_function(np.hypot(lag, lag[:, None]), pupil.telescope.diameter, outer_scale) / 2
+        self._transfer = np.fft.rfft2(kernel)
+
+    def without_piston(self, v: np.ndarray) -> np.ndarray:
+        return v - (v @ self.root)[..., None] * self.root
+
+    def __call__(self, v: np.ndarray) -> np.ndarray:
+        n = self._n
+        field = np.zeros((2 * n, 2 * n))
+        field[:n, :n][self.open_] = self.root * self.without_piston(v.ravel())
+        seen = np.fft.irfft2(np.fft.rfft2(field) * self._transfer, field.shape)[:n, :n]
+        return self.without_piston(self.root * seen[self.open_])
+
+
+def _places(pupil: Pupil) -> np.ndarray:
+    """`(n_pixels^2, 2)` [m]."""
+    x = pupil.x * (pupil.telescope.diameter / 2)
+    return np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
+
+
+class _Distances:
+    """The structure function between places, for D/r0 = 1, read from a table."""
+
+    def __init__(self, telescope: Telescope, outer_scale: float) -> None:
+        # It rises from 0 with powers of the cube root of the distance.
+        self.cube_root = np.linspace(0, (1.5 * telescope.diameter) ** (1 / 3), 50_000)
+        self.values = structure_function(self.cube_root**3, telescope.diameter, outer_scale)
+
+    def __call__(self, at: np.ndarray, where: np.ndarray) -> np.ndarray:
+        square = (at[:, None, 0] - where[:, 0]) ** 2 + (at[:, None, 1] - where[:, 1]) ** 2
+        return np.interp(square ** (1 / 6), self.cube_root, self.values)
+
+
+@lru_cache(maxsize=16)
+def _solved(telescope: Telescope, count: int, outer_scale: float) -> tuple[np.ndarray, Pupil, np.ndarray]:
+    """Variances, and modes on the pupil on which they are solved."""
+    pupil = Pupil.across(telescope, max(_ACROSS, math.ceil(_FINE * math.sqrt(count))))
+    covariance = _Covariance(pupil, outer_scale)
+    size = covariance.size
     lanczos: Any = linalg  # whose published types are narrower than what it takes
     operator = lanczos.LinearOperator((size, size), matvec=covariance, dtype=float)
     start, room = np.random.default_rng(0).normal(size=size), min(count + count // 3 + 20, size)
     variance, vectors = lanczos.eigsh(operator, k=count + 1, which="LA", v0=start, ncv=room, tol=1e-10)
     order = np.argsort(-variance)
     variance, vectors = variance[order], vectors[:, order]
-    modes = np.zeros((count + 1, n_pixels, n_pixels))
-    modes[:, open_] = (vectors / root[:, None]).T
+    modes = np.zeros((count + 1, pupil.n_pixels, pupil.n_pixels))
+    modes[:, covariance.open_] = (vectors / covariance.root[:, None]).T
     modes = _oriented(variance, modes, pupil)[:count]
     modes.setflags(write=False)
-    return variance[:count], modes
+    return variance[:count], pupil, modes
 
 
 def _oriented(variance: np.ndarray, modes: np.ndarray, pupil: Pupil) -> np.ndarray:
