@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import expm
@@ -58,10 +58,10 @@ class KarhunenLoeve(Modes):
         if not self.outer_scale > 0:
             raise ValueError(f"the outer scale is a positive number of metres; found {self.outer_scale}")
 
-    def on(self, pupil: Pupil) -> np.ndarray:
+    def at(self, pupil: Pupil, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if pupil.telescope != self.telescope:
             raise ValueError("these modes were made for the pupil of another telescope: make them for this one")
-        return _carried(pupil, self.count, self.outer_scale).copy()
+        return _carried(pupil, self.count, self.outer_scale)(x, y)
 
     @cached_property
     def variance(self) -> np.ndarray:
@@ -70,43 +70,68 @@ class KarhunenLoeve(Modes):
 
 
 @lru_cache(maxsize=16)
-def _carried(pupil: Pupil, count: int, outer_scale: float) -> np.ndarray:
-    """The modes on the pixels of a pupil."""
+def _carried(pupil: Pupil, count: int, outer_scale: float) -> _Carried:
+    """The modes of a pupil, solved on the pixels of another."""
     covariance = _Covariance(pupil, outer_scale)
     if count > covariance.size // 4:
         raise ValueError(
             f"{count} modes on {covariance.size} open pixels of the pupil: take at most {covariance.size // 4} modes, "
             "or more pixels"
         )
-    variance, solved, modes = _solved(pupil.telescope, count, outer_scale)
-    known = solved.weight > 0
-    source = (modes[:, known] * solved.weight[known]).T / (-2 * variance)
-    distance = _Distances(pupil.telescope, outer_scale)
-    at, where = _places(pupil)[covariance.open_.ravel()], _places(solved)[known.ravel()]
-    carried = np.concatenate([distance(at[k : k + _ROWS], where) @ source for k in range(0, len(at), _ROWS)])
-    vectors = covariance.without_piston((covariance.root[:, None] * carried).T).T
+    solved = _solved(pupil.telescope, count, outer_scale)
+    x, y = (each[covariance.open_] for each in np.meshgrid(pupil.x, pupil.x))
+    carried = _Carried(solved, pupil.telescope.diameter, outer_scale, np.zeros(count), np.eye(count))
+    values = carried(x, y)
+    mean = values @ pupil.weight[covariance.open_]
+    vectors = (values - mean[:, None]).T * covariance.root[:, None]
     eigenvalue, axes = np.linalg.eigh(vectors.T @ vectors)
-    vectors = _independent(vectors @ (axes / np.sqrt(eigenvalue)) @ axes.T, covariance)
-    out = np.zeros((count, pupil.n_pixels, pupil.n_pixels))
-    out[:, covariance.open_] = (vectors / covariance.root[:, None]).T
-    out.setflags(write=False)
-    return out
+    straight = (axes / np.sqrt(eigenvalue)) @ axes.T
+    turn = straight @ _independent(vectors @ straight, covariance)
+    return _Carried(solved, pupil.telescope.diameter, outer_scale, mean, turn)
+
+
+class _Carried(NamedTuple):
+    """Modes as functions of place: by Fredholm's equation from those that are solved, less their means, turned."""
+
+    solved: tuple[np.ndarray, Pupil, np.ndarray]
+    diameter: float
+    outer_scale: float
+    mean: np.ndarray
+    turn: np.ndarray
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        variance, pupil, modes = self.solved
+        known = pupil.weight > 0
+        source = (modes[:, known] * pupil.weight[known]).T / (-2 * variance)
+        here = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2) * (self.diameter / 2)
+        there = np.stack(np.meshgrid(pupil.x, pupil.x), axis=-1)[known] * (self.diameter / 2)
+        # The structure function is read from a table: it rises from 0 with powers of the cube root of the distance.
+        farthest = np.hypot(*np.abs(here).max(axis=0)) + self.diameter
+        cube_root = np.linspace(0, farthest ** (1 / 3), 50_000)
+        table = structure_function(cube_root**3, self.diameter, self.outer_scale)
+        rows = []
+        for k in range(0, len(here), _ROWS):
+            at = here[k : k + _ROWS, None]
+            square = (at[..., 0] - there[:, 0]) ** 2 + (at[..., 1] - there[:, 1]) ** 2
+            rows.append(np.interp(square ** (1 / 6), cube_root, table) @ source)
+        values = (np.concatenate(rows) - self.mean) @ self.turn
+        return values.T.reshape(len(self.mean), *np.shape(x))
 
 
 def _independent(vectors: np.ndarray, covariance: _Covariance) -> np.ndarray:
-    """Turned among themselves so that they do not correlate, but for modes of like variance, which would change places.
+    """What turns them so that they do not correlate, but for modes of like variance, which would change places.
 
     What is left of a correlation between those is that of the solution's pixels and these, below 1 %.
     """
-    left = np.stack([covariance(v) for v in vectors.T])
-    matrix = left @ vectors
+    matrix = np.stack([covariance(v) for v in vectors.T]) @ vectors
+    whole = np.eye(len(matrix))
     for _ in range(3):
         variance = np.diagonal(matrix)
         gap = variance - variance[:, None]
         turn = matrix * gap / (gap**2 + _LIKE**2 * variance * variance[:, None])
         turned = expm((turn - turn.T) / 2)
-        matrix, vectors = turned.T @ matrix @ turned, vectors @ turned
-    return vectors
+        matrix, whole = turned.T @ matrix @ turned, whole @ turned
+    return whole
 
 
 class _Covariance:
@@ -133,25 +158,6 @@ class _Covariance:
         field[:n, :n][self.open_] = self.root * self.without_piston(v.ravel())
         seen = np.fft.irfft2(np.fft.rfft2(field) * self._transfer, field.shape)[:n, :n]
         return self.without_piston(self.root * seen[self.open_])
-
-
-def _places(pupil: Pupil) -> np.ndarray:
-    """`(n_pixels^2, 2)` [m]."""
-    x = pupil.x * (pupil.telescope.diameter / 2)
-    return np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
-
-
-class _Distances:
-    """The structure function between places, for D/r0 = 1, read from a table."""
-
-    def __init__(self, telescope: Telescope, outer_scale: float) -> None:
-        # It rises from 0 with powers of the cube root of the distance.
-        self.cube_root = np.linspace(0, (1.5 * telescope.diameter) ** (1 / 3), 50_000)
-        self.values = structure_function(self.cube_root**3, telescope.diameter, outer_scale)
-
-    def __call__(self, at: np.ndarray, where: np.ndarray) -> np.ndarray:
-        square = (at[:, None, 0] - where[:, 0]) ** 2 + (at[:, None, 1] - where[:, 1]) ** 2
-        return np.interp(square ** (1 / 6), self.cube_root, self.values)
 
 
 @lru_cache(maxsize=16)

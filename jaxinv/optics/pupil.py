@@ -77,12 +77,23 @@ class Modes(abc.ABC):
     count: int
 
     @abc.abstractmethod
+    def at(self, pupil: Pupil, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """`(count, *shape)` of the modes of a pupil at any places, in units of its telescope's radius.
+
+        Raises:
+            ValueError: they cannot be made on it.
+        """
+
     def on(self, pupil: Pupil) -> np.ndarray:
         """`(count, n_pixels, n_pixels)` on a pupil, mean 0 and rms 1 there, 0 where it is closed.
 
         Raises:
             ValueError: they cannot be made on it.
         """
+        x, y = np.meshgrid(pupil.x, pupil.x)
+        out = np.zeros((self.count, *x.shape))
+        out[:, pupil.amplitude > 0] = self.at(pupil, x[pupil.amplitude > 0], y[pupil.amplitude > 0])
+        return out
 
 
 def checked_count(count: int) -> None:

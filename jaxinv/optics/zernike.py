@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,27 +64,28 @@ class Zernike(Modes):
     def __post_init__(self) -> None:
         checked_count(self.count)
 
-    def on(self, pupil: Pupil) -> np.ndarray:
-        return orthonormal(np.stack([zernike(j, pupil.x, pupil.x[:, None]) for j in range(1, self.count + 2)]), pupil)
+    def at(self, pupil: Pupil, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        functions = np.stack([zernike(j, x, y) for j in range(1, self.count + 2)])
+        return np.tensordot(_orthonormal(self.count, pupil), functions, axes=1)
 
 
-def orthonormal(functions: np.ndarray, pupil: Pupil) -> np.ndarray:
-    """What is left of `(n + 1, n_pixels, n_pixels)` functions by Gram-Schmidt on a pupil; the first is the constant.
+@lru_cache(maxsize=16)
+def _orthonormal(count: int, pupil: Pupil) -> np.ndarray:
+    """`(count, count + 1)`: what Gram-Schmidt on a pupil makes of the polynomials from j = 1 on, piston left out.
 
     Raises:
         ValueError: the pixels do not tell them apart.
     """
     root = np.sqrt(pupil.weight[pupil.weight > 0])
-    columns = functions[:, pupil.weight > 0].T * root[:, None]
+    x, y = (each[pupil.weight > 0] for each in np.meshgrid(pupil.x, pupil.x))
+    columns = np.stack([zernike(j, x, y) for j in range(1, count + 2)], axis=1) * root[:, None]
     if columns.shape[1] > columns.shape[0]:
         raise ValueError(f"the pupil has {columns.shape[0]} open pixels, too few for {columns.shape[1] - 1} modes")
-    q, r = np.linalg.qr(columns)
+    r = np.linalg.qr(columns, mode="r")
     size = np.abs(np.diagonal(r))
     if size.min() < 1e-6 * size.max():
         raise ValueError(
             f"on {pupil.n_pixels} x {pupil.n_pixels} pixels {columns.shape[1] - 1} modes cannot be told apart: take "
             "fewer modes, or more pixels across the pupil"
         )
-    out = np.zeros((columns.shape[1] - 1, pupil.n_pixels, pupil.n_pixels))
-    out[:, pupil.weight > 0] = (q * np.sign(np.diagonal(r)) / root[:, None]).T[1:]
-    return out
+    return (np.linalg.inv(r) * np.sign(np.diagonal(r))).T[1:]
