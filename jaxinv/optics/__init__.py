@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from jaxinv.optics.point_spread import pupil_of as pupil_of
     from jaxinv.optics.pupil import Modes as Modes
     from jaxinv.optics.pupil import Pupil as Pupil
+    from jaxinv.optics.scene import DetectorPixel as DetectorPixel
+    from jaxinv.optics.scene import ExtendedObject as ExtendedObject
+    from jaxinv.optics.scene import FieldDependentObject as FieldDependentObject
+    from jaxinv.optics.scene import Jitter as Jitter
+    from jaxinv.optics.scene import PointSources as PointSources
     from jaxinv.optics.screens import Atmosphere as Atmosphere
     from jaxinv.optics.screens import Layer as Layer
     from jaxinv.optics.screens import Screens as Screens
@@ -29,9 +34,14 @@ if TYPE_CHECKING:
 _NAMES = {
     "Atmosphere": "screens",
     "Channels": "point_spread",
+    "DetectorPixel": "scene",
+    "ExtendedObject": "scene",
+    "FieldDependentObject": "scene",
+    "Jitter": "scene",
     "KarhunenLoeve": "karhunen_loeve",
     "Layer": "screens",
     "Modes": "pupil",
+    "PointSources": "scene",
     "PointSpread": "point_spread",
     "Pupil": "pupil",
     "Screens": "screens",
