@@ -9,7 +9,13 @@ from jaxinv.names import lazily
 
 if TYPE_CHECKING:
     from jaxinv.optics import propagation as propagation
+    from jaxinv.optics.burst import Burst as Burst
+    from jaxinv.optics.burst import Correction as Correction
+    from jaxinv.optics.burst import simulate_burst as simulate_burst
+    from jaxinv.optics.detector import Detector as Detector
     from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
+    from jaxinv.optics.layers import LayeredPointSpread as LayeredPointSpread
+    from jaxinv.optics.layers import metapupil as metapupil
     from jaxinv.optics.point_spread import Channels as Channels
     from jaxinv.optics.point_spread import PointSpread as PointSpread
     from jaxinv.optics.point_spread import defocus_of as defocus_of
@@ -33,13 +39,17 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Atmosphere": "screens",
+    "Burst": "burst",
     "Channels": "point_spread",
+    "Correction": "burst",
+    "Detector": "detector",
     "DetectorPixel": "scene",
     "ExtendedObject": "scene",
     "FieldDependentObject": "scene",
     "Jitter": "scene",
     "KarhunenLoeve": "karhunen_loeve",
     "Layer": "screens",
+    "LayeredPointSpread": "layers",
     "Modes": "pupil",
     "PointSources": "scene",
     "PointSpread": "point_spread",
@@ -51,8 +61,10 @@ _NAMES = {
     "Zernike": "zernike",
     "defocus_of": "point_spread",
     "find_telescope": "telescope",
+    "metapupil": "layers",
     "nyquist": "point_spread",
     "propagation": "",
     "pupil_of": "point_spread",
+    "simulate_burst": "burst",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -114,13 +114,7 @@ class PointSpread(Forward):
         """`(..., m, m)` on the pixels of the pupil [rad]."""
         parameters = in_units(parameters, self.units)
         self.need(parameters)
-        wavefront = jnp.asarray(parameters["wavefront"])
-        wavefront = wavefront.astype(jnp.result_type(wavefront, jnp.float32))
-        if wavefront.ndim == 0 or wavefront.shape[-1] != self.basis.shape[0]:
-            raise ValueError(
-                f"the model has {self.basis.shape[0]} modes, `wavefront` the shape {wavefront.shape}: its last axis "
-                "holds a coefficient for each mode"
-            )
+        wavefront = wavefront_of(parameters, self.basis.shape[:1])
         scale = self.reference_wavelength / self.wavelength
         basis = self.basis.astype(wavefront.dtype) * scale
         return jnp.tensordot(wavefront, basis, axes=1) + self.known.astype(wavefront.dtype)
@@ -180,6 +174,19 @@ class Channels(Forward):
     def __call__(self, parameters: Parameters) -> Array:
         stack = jnp.stack([model(parameters) for model in self.models])
         return stack if self.weights is None else jnp.tensordot(self.weights.astype(stack.dtype), stack, axes=1)
+
+
+def wavefront_of(parameters: Parameters, shape: tuple[int, ...]) -> Array:
+    """The parameter `wavefront` as floats.
+
+    Raises:
+        ValueError: its last axes are not those of the model's modes.
+    """
+    wavefront = jnp.asarray(parameters["wavefront"])
+    if wavefront.shape[-len(shape) :] != shape:
+        what = f"{shape[-1]} modes" + (f" in {shape[0]} layers" if len(shape) > 1 else "")
+        raise ValueError(f"the model has {what}, `wavefront` the shape {wavefront.shape}: its last axes are {shape}")
+    return wavefront.astype(jnp.result_type(wavefront, jnp.float32))
 
 
 def defocus_of(shift: float, focal_ratio: float, wavelength: float) -> float:

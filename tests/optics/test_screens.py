@@ -64,7 +64,7 @@ def test_turbulence_is_frozen_and_carried_by_the_wind() -> None:
     assert abs(np.corrcoef(np.ravel(first - first.mean()), np.ravel(late - late.mean()))[0, 1]) < 0.9
 
 
-def test_the_temporal_spectrum_of_frozen_flow() -> None:
+def test_a_point_under_frozen_flow_sees_the_structure_function() -> None:
     # A point under frozen flow sees the structure function of the distance that the wind goes.
     pupil = optics.Pupil.across(DISC, 32)
     atmosphere = optics.Atmosphere(0.1, 5.0, (optics.Layer(wind=(8.0, 6.0)),))
@@ -124,3 +124,26 @@ def test_a_screen_can_be_differentiated(float64: None) -> None:
 def test_what_is_no_atmosphere_is_refused(make, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_the_temporal_spectrum_of_frozen_flow() -> None:
+    """At one place, the integral of the spatial spectrum across the wind (e.g. Conan et al. 1995, JOSA A 12, 1559)."""
+    speed, step, n = 10.0, 4e-3, 2048
+    air = optics.Atmosphere(0.2, 5.0, (optics.Layer(0.0, 1.0, (speed, 0.0)),))
+    pupil = optics.Pupil.across(optics.Telescope(1.0), 32)
+    at = jnp.zeros(1)
+
+    def series(key: jax.Array) -> jax.Array:
+        screens = air.draw(key, pupil)
+        return jax.vmap(lambda time: screens(at, at, time)[0, 0])(jnp.arange(n) * step)
+
+    phase = np.asarray(jax.lax.map(series, jax.random.split(jax.random.key(8), 60)))
+    window = np.hanning(n)
+    power = 2 * step * np.mean(np.abs(np.fft.rfft(phase * window)) ** 2, axis=0) / np.sum(window**2)
+    frequency = np.fft.rfftfreq(n, step)
+    across = np.concatenate([[0], np.geomspace(1e-4, 1e3, 4000)])
+    for low, high in ((0.5, 1.5), (2.0, 5.0), (6.0, 15.0), (20.0, 50.0)):
+        seen = (frequency >= low) & (frequency < high)
+        spectrum = turbulence.power_spectrum(np.hypot(frequency[seen, None] / speed, across), 0.2, 5.0)
+        theory = 4 * np.trapezoid(spectrum, across, axis=1) / speed
+        assert np.mean(power[seen]) == pytest.approx(np.mean(theory), rel=0.08)
