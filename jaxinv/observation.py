@@ -85,3 +85,41 @@ class StokesCube:
         rows = np.asarray(self.values[first : -(-stop // nx)], dtype=dtype)
         flat = rows.reshape(-1, *rows.shape[2:])
         return flat[start - first * nx : stop - first * nx]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameBurst:
+    """Short exposures of one field, as a reader returns them, and their truth where they were simulated.
+
+    Attributes:
+        frames: `(n_frames, ny, nx)` intensities, dark and flat taken off.
+        wavelength: [angstrom].
+        pixel_scale: [arcsec].
+        header: FITS cards of where the frames come from.
+        truth: what is known of them, by name: `object` `(oy, ox)` with the frames in its middle, or `stars` `(n, 3)` of
+            x and y from the middle of the field [arcsec] and flux; `psf` `(n_frames, n, n)` or `(n_frames, n_y, n_x, n,
+            n)` on nodes over the object; `phase` `(n_frames, m, m)` [rad] on `pupil` `(m, m)`; `wavefront` `(n_frames,
+            n_modes)` [rad] of `modes` `(n_modes, m, m)`; `saturated` `(n_frames, ny, nx)`, 1 where a pixel was full.
+
+    Raises:
+        ValueError: frames that are no stack of images, or numbers that are not positive.
+    """
+
+    frames: np.ndarray
+    wavelength: float
+    pixel_scale: float
+    header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    truth: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.frames) != 3:
+            raise ValueError(f"a burst is (n_frames, ny, nx); found the shape {np.shape(self.frames)}")
+        for name in ("wavelength", "pixel_scale"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"the {name.replace('_', ' ')} of a burst is a positive number; found {value}")
+
+    @property
+    def n_frames(self) -> int:
+        """How many exposures."""
+        return len(self.frames)

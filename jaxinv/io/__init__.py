@@ -3,6 +3,8 @@
 from jaxinv.compute.atomic import OutputError as OutputError
 from jaxinv.compute.atomic import check_writable as check_writable
 from jaxinv.compute.atomic import discard_folder as discard_folder
+from jaxinv.io.bursts import read_burst as read_burst
+from jaxinv.io.bursts import write_burst as write_burst
 from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.fits import write_fits as write_fits
 from jaxinv.io.images import degrees_in as degrees_in
@@ -20,4 +22,5 @@ from jaxinv.io.store import PieceStore as PieceStore
 from jaxinv.io.store import unfinished as unfinished
 from jaxinv.io.tables import read_map as read_map
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf
+from jaxinv.io.tables import read_stars as read_stars
 from jaxinv.io.tables import read_wavelengths as read_wavelengths

@@ -72,13 +72,20 @@ class Images:
         provenance = {**self._provenance}
         if self._angles:
             provenance["angles"] = f"degrees in this file ({', '.join(self._angles)})"
-        rows = [(key, str(value)) for key, value in provenance.items()]
-        columns = [
-            fits.Column(name, f"{max([1, *(len(row[k]) for row in rows)])}A", array=[row[k] for row in rows])
-            for k, name in enumerate(("key", "value"))
-        ]
-        table = fits.BinTableHDU.from_columns(columns, name="PROVENANCE")
+        table = provenance_table(provenance)
         write_fits(path, fits.HDUList([*self._hdus, table]), overwrite=overwrite)
+
+
+def provenance_table(provenance: Mapping[str, Any]) -> Any:
+    """The table `PROVENANCE`: what made a result."""
+    from astropy.io import fits
+
+    rows = [(key, str(value)) for key, value in provenance.items()]
+    columns = [
+        fits.Column(name, f"{max([1, *(len(row[k]) for row in rows)])}A", array=[row[k] for row in rows])
+        for k, name in enumerate(("key", "value"))
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="PROVENANCE")
 
 
 DEGREES = 180 / np.pi

@@ -119,13 +119,35 @@ def _numbers(path: Path, text: str) -> np.ndarray:
         raise InputError(f"{path} is not a table of numbers ({why})") from None
 
 
-def read_map(path: str | os.PathLike[str]) -> np.ndarray:
+def read_stars(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Stars from a text file of three columns: x and y from the middle of the field [arcsec], and flux.
+
+    Returns:
+        `(positions (n, 2), fluxes (n,))`.
+
+    Raises:
+        InputError: the file is missing or not such a table.
+    """
+    path = Path(path)
+    table = _numbers(path, _text(path))
+    if table.shape[0] < 1 or table.shape[1] != 3:
+        raise InputError(f"{path} must have three columns, x and y [arcsec] and flux; found {table.shape}")
+    if not np.isfinite(table).all() or (table[:, 2] < 0).any():
+        raise InputError(f"{path} holds a number that is not finite, or a negative flux")
+    return table[:, :2], table[:, 2]
+
+
+def read_map(path: str | os.PathLike[str], *, stale_sums: bool = False) -> np.ndarray:
     """A two-dimensional FITS image `(ny, nx)`, e.g. a cavity map [angstrom].
+
+    Args:
+        path: of the file.
+        stale_sums: data that are not what their DATASUM says are a note, not an error.
 
     Raises:
         InputError: the file has no such image.
     """
-    with open_fits(path) as hdus:
+    with open_fits(path, stale_sums=stale_sums) as hdus:
         for hdu in hdus:
             if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2:
                 scale, zero = number_of(path, hdu.header, "BSCALE", 1), number_of(path, hdu.header, "BZERO", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -75,8 +75,10 @@ def simulate_burst(
     correction: Correction | None = None,
     nodes: tuple[int, int] | None = None,
     field: tuple[int, int] | None = None,
+    blur: Sequence[Stage] = (),
     noise: Detector | float = 0.0,
     r0: ArrayLike | None = None,
+    first: ArrayLike = 0,
 ) -> Burst:
     """A burst of a scene, through an atmosphere and a telescope.
 
@@ -93,8 +95,10 @@ def simulate_burst(
         correction: of the wavefront before the camera.
         nodes: `(n_y, n_x)` PSFs over the field, for layers at heights; `None`: the one on the axis for all of it.
         field: `(ny, nx)` of the camera in the middle of the object; `None`: all of it.
+        blur: what widens the PSFs further, without parameters: `Jitter`, `DetectorPixel`.
         noise: of the camera, or the rms of Gaussian noise in the object's units.
         r0: in place of the atmosphere's [m], which may be traced, too: one for each burst of a training set.
+        first: the number of the first frame, counted from 0: a long burst may be made in parts.
 
     Raises:
         ValueError: shapes that do not fit, or a negative number.
@@ -110,8 +114,11 @@ def simulate_burst(
     ny, nx = scene["object"].shape if "object" in scene else (model.n_pixels, model.n_pixels)
     shape = (ny, nx)
     stage = _stage(scene, shape, nodes, field, model)
+    if any(each.parameters for each in blur):
+        raise ValueError("what blurs a simulated burst has no parameters: give a jitter's rms")
     plan = _Plan(atmosphere, n_frames, interval, _instants(atmosphere, exposure), exposure, correction, nodes, shape)
-    return _simulated(key, scene, model, stage, plan, noise, atmosphere.r0 if r0 is None else r0)
+    r0 = atmosphere.r0 if r0 is None else r0
+    return _simulated(key, scene, model, (*blur, stage), plan, noise, jnp.asarray(r0), jnp.asarray(first))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,11 +140,14 @@ def _simulated(
     key: PRNGKeyArray,
     scene: dict[str, Array],
     model: PointSpread,
-    stage: Stage,
+    stages: tuple[Stage, ...],
     plan: _Plan,
     noise: Detector | float,
-    r0: ArrayLike,
+    r0: Array,
+    first: Array,
 ) -> Burst:
+    *blur, stage = stages
+    number = first + jnp.arange(plan.n_frames)
     air_key, noise_key = jax.random.split(key)
     times = (np.arange(plan.instants) + 0.5) * (plan.exposure / plan.instants)
     middle = plan.instants // 2
@@ -146,7 +156,7 @@ def _simulated(
 
     def screens_of(key: PRNGKeyArray) -> Screens:
         drawn = plan.atmosphere.draw(key, model.pupil)
-        return eqx.tree_at(lambda screens: screens.r0, drawn, jnp.asarray(r0, drawn.r0.dtype))
+        return eqx.tree_at(lambda screens: screens.r0, drawn, r0.astype(drawn.r0.dtype))
 
     def exposed(screens: Screens, start: Array) -> tuple[Array, Array]:
         """The PSFs of an exposure, and the phase on the axis in its middle."""
@@ -167,21 +177,25 @@ def _simulated(
         return jnp.mean(psf, axis=0), phase[middle]
 
     if plan.interval is None:
-        frame_keys = jax.random.split(air_key, plan.n_frames)
-        psf, phase = jax.lax.map(lambda key: exposed(screens_of(key), jnp.zeros(())), frame_keys)
+        psf, phase = jax.lax.map(lambda k: exposed(screens_of(jax.random.fold_in(air_key, k)), jnp.zeros(())), number)
     else:
         screens = screens_of(air_key)
-        starts = jnp.arange(plan.n_frames) * plan.interval
-        psf, phase = jax.lax.map(lambda start: exposed(screens, start), starts)
+        psf, phase = jax.lax.map(lambda start: exposed(screens, start), number * plan.interval)
     weight = jnp.asarray(model.pupil.weight, phase.dtype)
     phase = (phase - jnp.sum(phase * weight, axis=(-2, -1), keepdims=True)) * (weight > 0)
+    for each in blur:
+        psf = each({}, psf)
     images = stage(scene, psf)
-    if isinstance(noise, Detector):
-        electrons = noise.record(noise_key, images)
-        frames, full = noise.reduced(electrons), noise.full(electrons)
-    else:
-        frames = images + noise * jax.random.normal(noise_key, images.shape, images.dtype)
-        full = jnp.zeros(images.shape, bool)
+
+    def recorded(frame: tuple[Array, Array]) -> tuple[Array, Array]:
+        number, image = frame
+        key = jax.random.fold_in(noise_key, number)
+        if not isinstance(noise, Detector):
+            return image + noise * jax.random.normal(key, image.shape, image.dtype), jnp.zeros(image.shape, bool)
+        electrons = noise.record(key, image)
+        return noise.reduced(electrons), noise.full(electrons)
+
+    frames, full = jax.lax.map(recorded, (number, images))
     return Burst(frames=frames, psf=psf, phase=phase, wavefront=model.coefficients(phase), saturated=full)
 
 

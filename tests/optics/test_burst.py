@@ -32,6 +32,25 @@ def test_the_truth_makes_the_frames() -> None:
     np.testing.assert_array_equal(again.frames, burst.frames)
 
 
+def test_a_long_burst_is_made_in_parts() -> None:
+    for air, interval in ((optics.Atmosphere(0.2), None), (WINDY, 0.01)):
+        shared = {"interval": interval, "noise": optics.Detector(1000.0)}
+        whole = optics.simulate_burst(jax.random.key(7), SKY, MODEL, air, n_frames=4, **shared)
+        part = optics.simulate_burst(jax.random.key(7), SKY, MODEL, air, n_frames=2, first=2, **shared)
+        np.testing.assert_allclose(part.psf, whole.psf[2:], atol=1e-6)
+        # A photon more or less, where rounding decides.
+        assert np.mean(np.abs(np.asarray(part.frames) - np.asarray(whole.frames)[2:]) > 5e-4) < 0.02
+
+
+def test_jitter_and_pixels_widen_psfs() -> None:
+    blur = (optics.Jitter(SCALE, 0.05), optics.DetectorPixel(SCALE))
+    plain = optics.simulate_burst(jax.random.key(8), SKY, MODEL, WINDY, n_frames=1)
+    wide = optics.simulate_burst(jax.random.key(8), SKY, MODEL, WINDY, n_frames=1, blur=blur)
+    np.testing.assert_allclose(wide.psf, blur[1]({}, blur[0]({}, plain.psf)), atol=1e-6)
+    with pytest.raises(ValueError, match="give a jitter's rms"):
+        optics.simulate_burst(jax.random.key(8), SKY, MODEL, WINDY, blur=[optics.Jitter(SCALE)])
+
+
 def test_a_training_set_is_a_map_over_keys() -> None:
     keys, r0 = jax.random.split(jax.random.key(1), 2), jnp.array([0.1, 0.3])
     draw = lambda key, r0: optics.simulate_burst(  # noqa: E731
