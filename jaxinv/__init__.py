@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jaxinv import io as io
     from jaxinv import noise as noise
+    from jaxinv import optics as optics
     from jaxinv import pipelines as pipelines
     from jaxinv import plot as plot
     from jaxinv import priors as priors
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jaxinv.forward import Knowledge as Knowledge
     from jaxinv.forward import Parameter as Parameter
     from jaxinv.forward import Stage as Stage
+    from jaxinv.observation import FrameBurst as FrameBurst
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
     from jaxinv.optimize import LBFGS as LBFGS
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from jaxinv.optimize import solve as solve
     from jaxinv.pipelines import InvertConfig as InvertConfig
     from jaxinv.pipelines import SampleConfig as SampleConfig
+    from jaxinv.pipelines import SimulateBurstConfig as SimulateBurstConfig
     from jaxinv.pipelines import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines import TrainConfig as TrainConfig
     from jaxinv.priors import Tied as Tied
@@ -67,6 +70,7 @@ _NAMES = {
     "Conditions": "training",
     "Emulator": "emulation.emulator",
     "Forward": "forward",
+    "FrameBurst": "observation",
     "GaussNewtonCG": "optimize",
     "HMC": "sampling",
     "Importance": "sampling",
@@ -86,6 +90,7 @@ _NAMES = {
     "Problem": "problem",
     "SVI": "sampling",
     "SampleConfig": "pipelines",
+    "SimulateBurstConfig": "pipelines",
     "Solution": "results.solution",
     "SolutionMap": "results.solution",
     "Solver": "optimize",
@@ -107,6 +112,7 @@ _NAMES = {
     "invert": "cli.from_files",
     "io": "",
     "noise": "",
+    "optics": "",
     "pipelines": "",
     "plot": "",
     "predict": "sampling",
@@ -116,4 +122,6 @@ _NAMES = {
     "spectra": "",
     "unroll": "unrolling",
 }
-__getattr__, __dir__, __all__ = lazily(__name__, _NAMES, ("spectra", "noise", "io", "plot", "pipelines", "priors"))
+__getattr__, __dir__, __all__ = lazily(
+    __name__, _NAMES, ("spectra", "optics", "noise", "io", "plot", "pipelines", "priors")
+)

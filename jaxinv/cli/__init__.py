@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxinv import __version__
-from jaxinv.cli import calibrate, demo, invert, lines, sample, synthesize, train
+from jaxinv.cli import calibrate, demo, invert, lines, sample, simulate_burst, synthesize, train
 from jaxinv.names import suggestion
 
-_COMMANDS = (invert, sample, calibrate, train, synthesize, lines, demo)
+_COMMANDS = (invert, sample, calibrate, train, synthesize, simulate_burst, lines, demo)
 
 _DESCRIPTION = """\
 Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic
@@ -24,6 +24,7 @@ field and velocity with error bars.
   jaxinv invert cube.fits -o maps.fits      invert your own observation
   jaxinv sample cube.fits -o post.fits      posteriors of the same
   jaxinv train config.yaml -o network       a network that answers for your instrument
+  jaxinv simulate-burst -o burst.fits       images through the atmosphere and a telescope
   jaxinv lines                              the spectral lines it knows
 """
 

@@ -30,7 +30,12 @@ def add_options(parser: argparse.ArgumentParser, kind: type, groups: Mapping[str
                 continue
             many = typing.get_origin(hint) in (tuple, Mapping) or is_mapping(hint)
             default = "" if field.default in (dataclasses.MISSING, (), None) else f" (default: {_shown(field.default)})"
-            group.add_argument(flag, nargs="+" if many else None, metavar=_metavar(hint), help=text + default)
+            group.add_argument(
+                flag,
+                nargs="+" if many else None,
+                metavar=field.metadata["metavar"] or _metavar(hint),
+                help=text + default,
+            )
 
 
 def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> T:

@@ -11,6 +11,8 @@ from jaxinv.names import suggestion
 
 _LARGEST = 200.0
 """[m]; what is larger was given in another unit."""
+_CLOSED = 1e-9
+"""Of a pixel: less is rounding."""
 _SUBPIXELS = 16
 """In each direction, by which a vane's share of a pixel is found."""
 
@@ -78,7 +80,7 @@ class Telescope:
         open_ = area / np.outer(np.diff(edges), np.diff(edges))
         if self.vanes:
             open_ = open_ * self._beside_vanes(edges)
-        return np.clip(open_, 0.0, 1.0)
+        return np.where(open_ < _CLOSED, 0.0, np.minimum(open_, 1.0))
 
     def _beside_vanes(self, edges: np.ndarray) -> np.ndarray:
         n = len(edges) - 1

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 from jaxinv.names import lazily
 
 if TYPE_CHECKING:
+    from jaxinv.pipelines.burst import plan_burst as plan_burst
+    from jaxinv.pipelines.burst import simulate_frames as simulate_frames
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
     from jaxinv.pipelines.config import SampleConfig as SampleConfig
+    from jaxinv.pipelines.config import SimulateBurstConfig as SimulateBurstConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines.config import TrainConfig as TrainConfig
     from jaxinv.pipelines.inversion import adapt_network as adapt_network
@@ -26,17 +29,20 @@ if TYPE_CHECKING:
 _NAMES = {
     "InvertConfig": "config",
     "SampleConfig": "config",
+    "SimulateBurstConfig": "config",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
     "calibrate_observation": "posterior",
     "fitted_profiles": "inversion",
     "invert": "inversion",
     "method_of": "posterior",
+    "plan_burst": "burst",
     "posterior_predictive": "posterior",
     "adapt_network": "inversion",
     "load_network": "learned",
     "prepare": "preparation",
     "sample_maps": "posterior",
+    "simulate_frames": "burst",
     "simulate_observation": "sunspot",
     "sunspot_parameters": "sunspot",
     "synthesize": "synthesis",

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 from jaxinv.pipelines.options import settle
 
 
-def option(default: Any, text: str) -> Any:
-    """A dataclass field with a default and its help text."""
+def option(default: Any, text: str, metavar: str | None = None) -> Any:
+    """A dataclass field with a default, its help text, and how its value is called there."""
+    metadata = {"help": text, "metavar": metavar}
     if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
-    return dataclasses.field(default=default, metadata={"help": text})
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,3 +225,76 @@ class TrainConfig:
             if not ok:
                 found = getattr(self, name, "another order")
                 raise ValueError(f"the option {name!r} takes {expected}; found {found!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulateBurstConfig:
+    """Options of `simulate-burst`: which telescope, which turbulence, which exposures, how much noise.
+
+    Lengths, wavelengths and angles are numbers in the unit named, or texts with a unit: "10 cm", "854.2 nm".
+    """
+
+    telescope: str = option("SST", "a known telescope: SST, GREGOR, DKIST, Sunrise, NOT, VTT, VLT")
+    diameter: str | None = option(None, "of another telescope, in place of a known one [m]")
+    obscuration: str = option("0", "diameter of its central obscuration [m]")
+    wavelength: str = option("6173", "[angstrom]")
+    pixel_scale: str = option("0.059", "of the camera [arcsec]")
+    defocus: float = option(0.0, "known defocus, centre to edge of the pupil [waves]; above 0: before the focus")
+    r0: str | None = option(None, "Fried's parameter at this wavelength [m]; default: 0.1")
+    d_over_r0: float | None = option(None, "telescope's diameter over r0, in place of r0")
+    outer_scale: str | None = option(None, "of the turbulence [m]; default: infinite")
+    layers: tuple[tuple[float, float, float, float], ...] = option(
+        (),
+        "layers of turbulence: height [m], share, wind along x and y [m/s]; default: one on the ground, 10 m/s along x",
+        "HEIGHT:SHARE:VX:VY",
+    )
+    corrected: int = option(0, "Zernike modes that are taken off the wavefront on the axis; 2: a tip-tilt tracker")
+    left: float = option(0.0, "the fraction of them that remains")
+    jitter: str = option("0", "rms of the pointing within an exposure [arcsec]")
+    integrate: bool = option(False, "pixels integrate over their area, in place of sampling")
+    frames: int = option(12, "exposures")
+    interval: float | None = option(None, "from one to the next [s], while the wind blows; default: independent ones")
+    exposure: float = option(0.0, "of each [s]; 0: frozen")
+    n_pixels: int = option(128, "of a frame in each direction, the middle of the object")
+    psf_pixels: int | None = option(None, "on which PSFs are computed; default: 6 lambda/r0, at most 512")
+    nodes: int = option(1, "PSFs over the object in each direction, for layers at heights; 1: the axis's for all of it")
+    object_scale: str | None = option(None, "pixels of the object's image [arcsec]; default: as the camera's")
+    noise: float = option(0.005, "rms of Gaussian noise relative to the object's mean; not used with photons")
+    photons: float | None = option(None, "detected in a pixel of the object's mean, or of a star of flux 1")
+    read_noise: float = option(0.0, "rms [electrons], with photons")
+    dark: float = option(0.0, "[electrons], with photons; taken off again")
+    saturation: float | None = option(None, "full well of a pixel [electrons], with photons")
+    modes: int = option(104, "in which the true wavefronts are written, too")
+    basis: str = option("karhunen-loeve", "of these modes: karhunen-loeve or zernike")
+    seed: int = option(0, "of everything that is drawn")
+
+    def __post_init__(self) -> None:
+        settle(self)
+        check = [
+            (self.r0 is None or self.d_over_r0 is None, "d_over_r0", "a number where r0 is not given: one of the two"),
+            (self.d_over_r0 is None or self.d_over_r0 > 0, "d_over_r0", "a number above 0"),
+            (self.corrected >= 0, "corrected", "0 or more"),
+            (0 <= self.left <= 1, "left", "a fraction from 0 to 1"),
+            (self.frames >= 1, "frames", "1 or more"),
+            (self.interval is None or self.interval > 0, "interval", "a number of seconds above 0"),
+            (self.exposure >= 0, "exposure", "a number of seconds from 0"),
+            (self.n_pixels >= 16, "n_pixels", "16 or more"),
+            (self.psf_pixels is None or self.psf_pixels >= 16, "psf_pixels", "16 or more"),
+            (self.nodes >= 1, "nodes", "1 or more"),
+            (self.noise >= 0, "noise", "a number from 0"),
+            (self.photons is None or self.photons > 0, "photons", "a number above 0"),
+            (self.read_noise >= 0, "read_noise", "a number from 0 [electrons]"),
+            (self.dark >= 0, "dark", "a number from 0 [electrons]"),
+            (self.saturation is None or self.saturation > 0, "saturation", "a number above 0 [electrons]"),
+            (
+                self.photons is not None or not (self.read_noise or self.dark or self.saturation),
+                "photons",
+                "a number, with which read_noise, dark and saturation are electrons",
+            ),
+            (self.modes >= 1, "modes", "1 or more"),
+            (self.basis in ("karhunen-loeve", "zernike"), "basis", "karhunen-loeve or zernike"),
+            (0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1"),
+        ]
+        for ok, name, expected in check:
+            if not ok:
+                raise ValueError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from jaxinv.names import lazily
 
 if TYPE_CHECKING:
+    from jaxinv.plot.bursts import burst as burst
+    from jaxinv.plot.bursts import images as images
     from jaxinv.plot.mapping import comparison as comparison
     from jaxinv.plot.mapping import maps as maps
     from jaxinv.plot.mapping import quicklook as quicklook
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "bands": "posteriors",
+    "burst": "bursts",
     "calibration": "posteriors",
     "check_ending": "style",
     "comparison": "mapping",
     "corner": "posteriors",
+    "images": "bursts",
     "maps": "mapping",
     "posterior_quicklook": "posterior_maps",
     "profiles": "spectra",
