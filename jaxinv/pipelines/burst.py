@@ -189,7 +189,7 @@ def in_unit(text: str, unit: str, option: str) -> float:
         return float(value.to_value(unit))
     except (TypeError, ValueError):  # a UnitConversionError is a TypeError, too
         raise ValueError(
-            f'the option {option!r} takes a number of {unit.lower()}, or one with a unit, like "{_LIKE[unit]}"; found '
+            f"the option {option!r} takes a number of {unit.lower()}, or one with a unit, {_LIKE[unit]!r}; found "
             f"{text!r}"
         ) from None
 

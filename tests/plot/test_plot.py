@@ -9,6 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from jaxinv import plot
+from jaxinv.observation import FrameBurst
 from jaxinv.results.solution import Solution, SolutionMap
 
 NAMES = ("field_strength", "inclination", "azimuth", "velocity", "damping")
@@ -43,13 +44,19 @@ def labels(figure: Figure) -> list[str]:
     return [axis.get_ylabel() for axis in figure.axes] + [axis.get_xlabel() for axis in figure.axes]
 
 
-@pytest.mark.parametrize("kind", ["maps", "errors", "quicklook", "comparison", "profiles", "spectra"])
+@pytest.mark.parametrize(
+    "kind", ["maps", "errors", "quicklook", "comparison", "profiles", "spectra", "burst", "stars", "images"]
+)
 def test_every_figure_is_drawn_and_leaves_matplotlib_as_it_was(kind: str) -> None:
     before = dict(matplotlib.rcParams)
     maps = solution_map()
     truth = {name: value + 0.1 for name, value in maps.parameters.items()}
     spectra = np.random.default_rng(1).normal(size=(3, 4, 20))
     wavelength = np.linspace(6302, 6303, 20)
+    frames = np.random.default_rng(2).uniform(0, 1, (2, 16, 18))
+    pupil = np.ones((8, 8))
+    pupil[0, 0] = 0
+    seen = {"object": np.eye(40), "psf": frames, "phase": frames[:, :8, :8] - 0.5, "pupil": pupil}
     figure = {
         "maps": lambda: plot.maps(maps),
         "errors": lambda: plot.maps(maps, errors=True),
@@ -57,6 +64,9 @@ def test_every_figure_is_drawn_and_leaves_matplotlib_as_it_was(kind: str) -> Non
         "comparison": lambda: plot.comparison(truth, maps),
         "profiles": lambda: plot.profiles(spectra, spectra + 0.1, wavelength, sigma=np.full(4, 0.1)),
         "spectra": lambda: plot.profiles(spectra[0], None, wavelength),
+        "burst": lambda: plot.burst(FrameBurst(frames, 6173.0, 0.059, truth=seen)),
+        "stars": lambda: plot.burst(FrameBurst(frames, 6173.0, 0.059)),
+        "images": lambda: plot.images({"one": frames[0], "two": frames[1]}, 0.059),
     }[kind]()
     assert len(np.unique(drawn(figure).reshape(-1, 4), axis=0)) > 20
     assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
@@ -98,6 +108,13 @@ def test_wrong_names_and_shapes() -> None:
         plot.maps(solution_map(), ["velocty"])
     with pytest.raises(ValueError, match=r"need \(n, 4, 9\).*found \(2, 4, 8\)"):
         plot.profiles(np.zeros((2, 4, 8)), None, np.arange(9.0))
+
+
+def test_what_is_no_image() -> None:
+    with pytest.raises(ValueError, match=r"the panel 'one' is no image \(ny, nx\): its shape is \(3,\)"):
+        plot.images({"one": np.zeros(3)})
+    with pytest.raises(ValueError, match="no image to show"):
+        plot.images({})
 
 
 def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
