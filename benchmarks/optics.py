@@ -16,7 +16,7 @@ from common import header
 from jaxtyping import Array
 
 from jaxinv import optics
-from jaxinv.compute.devices import over_devices
+from jaxinv.compute.devices import mesh_of, place, spread
 from jaxinv.optics.granulation import granulation
 
 BATCH, TOGETHER = 120, 12
@@ -47,7 +47,7 @@ def both_of(forward: optics.PointSpread, a: Array) -> tuple[Array, Array]:
 def gradient_of(forward: optics.PointSpread, a: Array) -> tuple[Array, Array]:
     def score(a: Array) -> Array:
         psf, otf = both_of(forward, a)
-        return jnp.sum(psf**2) + jnp.sum(jnp.abs(otf + 0.1) ** 2)
+        return jnp.sum(psf**2) + jnp.sum(jnp.real(otf + 0.1) ** 2 + jnp.imag(otf) ** 2)
 
     return jax.value_and_grad(score)(a)
 
@@ -65,7 +65,7 @@ def plain_of(forward: optics.PointSpread, a: Array) -> tuple[Array, Array]:
 def plain_gradient_of(forward: optics.PointSpread, a: Array) -> tuple[Array, Array]:
     def score(a: Array) -> Array:
         psf, otf = plain_of(forward, a)
-        return jnp.sum(psf**2) + jnp.sum(jnp.abs(otf + 0.1) ** 2)
+        return jnp.sum(psf**2) + jnp.sum(jnp.real(otf + 0.1) ** 2 + jnp.imag(otf) ** 2)
 
     return jax.value_and_grad(score)(a)
 
@@ -96,12 +96,13 @@ def psf(repeats: int) -> None:
     print(f"128 x 128 pixels, 44 modes, {BATCH} wavefronts; a second, float32")
     print(f"{'':<30}{'one device':>12}{f'{devices} devices':>12}   peer, goal")
     for name, job in JOBS.items():
-        one = jax.jit(job)
-        alone = BATCH / median(lambda _, one=one: one(forward, a), repeats)
-        many = (
-            devices * BATCH / median(lambda _, job=job: over_devices(job, forward, jnp.tile(a, (devices, 1))), repeats)
-        )
-        print(f"{name:<30}{alone:>12.0f}{many:>12.0f}   {PEERS.get(name, '')}")
+        rates = []
+        for mesh in (None, mesh_of(devices * BATCH)):
+            n = BATCH * (1 if mesh is None else devices)
+            run = jax.jit(lambda forward, a, job=job, mesh=mesh: spread(lambda a: job(forward, a), mesh, a))
+            given = place(mesh, jnp.tile(a, (n // BATCH, 1)))
+            rates.append(n / median(lambda _, run=run, given=given: run(forward, given), repeats))
+        print(f"{name:<30}{rates[0]:>12.0f}{rates[1]:>12.0f}   {PEERS.get(name, '')}")
 
 
 def burst(repeats: int) -> None:

@@ -1,4 +1,4 @@
-"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode crisp corner]`.
+"""Make the figures of the documentation: `python docs/figures/make.py [conventions demo hinode crisp corner ...]`.
 
 The figures of the real observation need the reference data (see CONTRIBUTING.md).
 """
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jaxinv as ji
-from jaxinv import plot, spectra
+from jaxinv import optics, plot, spectra
 from jaxinv.pipelines import InvertConfig, fitted_profiles, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.sunspot import HINODE_FWHM
 from jaxinv.plot.style import new_figure
@@ -128,7 +128,83 @@ def corner() -> None:
         print("posterior", *(unit * x[name] for x in (low, middle, high)))
 
 
-FIGURES = {f.__name__: f for f in (conventions, demo, hinode, crisp, corner)}
+def optics_conventions() -> None:
+    """What each sign does: phases on the pupil, and the images that they make."""
+    telescope = optics.Telescope(1.0, 0.3)
+    model = optics.PointSpread(telescope, 8542.0, 0.059, 128, optics.Zernike(10))
+    closed = model.pupil.amplitude == 0
+    one = {"Z2, a > 0": (0, 6.0), "Z3, a > 0": (1, 6.0), "Z8, a > 0": (6, 2.0)}
+    figure = new_figure(13.0, 5.6)
+    axes = figure.subplots(2, 5)
+
+    def phase(axis, values, title: str) -> None:
+        axis.imshow(np.where(closed, np.nan, values), origin="lower", cmap="RdBu_r", vmin=-12, vmax=12)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("x of the pupil")
+        axis.set_ylabel("y of the pupil")
+
+    def image(axis, psf, title: str) -> None:
+        shown = np.asarray(psf)[34:95, 34:95]
+        half = 30.5 * 0.059
+        axis.imshow(shown**0.4, origin="lower", cmap="magma", extent=(-half, half, -half, half))
+        axis.axhline(0, color="0.6", lw=0.5)
+        axis.axvline(0, color="0.6", lw=0.5)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("x [arcsec]")
+        axis.set_ylabel("y [arcsec]")
+
+    said = ("the image moves to +x", "the image moves to +y", "coma: the tail to +x")
+    for k, ((title, (mode, size)), what) in enumerate(zip(one.items(), said, strict=True)):
+        a = np.zeros(10)
+        a[mode] = size
+        phase(axes[0, k], model.phase({"wavefront": a}), title)
+        image(axes[1, k], model({"wavefront": a}), what)
+    out = optics.PointSpread(telescope, 8542.0, 0.059, 128, optics.Zernike(10), defocus=3.0)
+    phase(axes[0, 3], out.known, "defocus of 3 waves")
+    lit = np.asarray(out.pupil.amplitude).copy()
+    lit[:, : lit.shape[1] // 2] = 0
+    image(
+        axes[1, 3],
+        optics.propagation.point_spread(lit, out.known, 128),
+        "light of the pupil's right half:\nbefore the focus",
+    )
+    windy = optics.Atmosphere(0.15, 10.0, (optics.Layer(0.0, 1.0, (10.0, 0.0)),))
+    screens = windy.draw(jax.random.key(2), model.pupil)
+    for axis, time in ((axes[0, 4], 0.0), (axes[1, 4], 0.03)):
+        screen = np.asarray(screens.on(model.pupil, time))
+        phase(axis, screen - np.sum(screen * model.pupil.weight), f"wind to +x, t = {1e3 * time:.0f} ms")
+    for axis in axes.ravel():
+        axis.set_xticks([]) if "pupil" in axis.get_xlabel() else None
+        axis.set_yticks([]) if "pupil" in axis.get_ylabel() else None
+    plot.save(figure, HERE / "optics_conventions.png")
+
+
+def modes() -> None:
+    """Karhunen-Loeve modes of a disc and of an obscured pupil with vanes."""
+    vanes = tuple(optics.Vane(angle, 0.03) for angle in (45.0, 135.0, 225.0, 315.0))
+    figure = new_figure(13.0, 4.2)
+    axes = figure.subplots(3, 12)
+    telescopes = {"disc": optics.Telescope(1.0), "annulus": optics.Telescope(1.0, 0.4)}
+    telescopes["spider"] = optics.Telescope(1.0, 0.4, vanes)
+    for row, (name, telescope) in enumerate(telescopes.items()):
+        pupil = optics.Pupil.across(telescope, 80)
+        recipe = optics.KarhunenLoeve(telescope, 36)
+        basis = np.where(pupil.amplitude == 0, np.nan, recipe.on(pupil))
+        for axis, k in zip(axes[row], (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 35), strict=True):
+            axis.imshow(basis[k], origin="lower", cmap="RdBu_r", vmin=-2.5, vmax=2.5)
+            axis.set_title(f"{k}: {recipe.variance[k]:.2g}", fontsize=8)
+            axis.set_axis_off()
+        axes[row, 0].text(-0.35, 0.5, name, transform=axes[row, 0].transAxes, rotation=90, va="center", fontsize=9)
+    plot.save(figure, HERE / "modes.png")
+
+
+def burst() -> None:
+    """What `jaxinv simulate-burst --plot` shows."""
+    config = ji.SimulateBurstConfig(wavelength="6173", d_over_r0=7.0, frames=12, seed=4)
+    plot.save(plot.burst(ji.pipelines.simulate_frames(ji.pipelines.plan_burst(config))), HERE / "burst.png")
+
+
+FIGURES = {f.__name__: f for f in (conventions, demo, hinode, crisp, corner, optics_conventions, modes, burst)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or FIGURES:

@@ -73,9 +73,9 @@ class KarhunenLoeve(Modes):
 def _carried(pupil: Pupil, count: int, outer_scale: float) -> _Carried:
     """The modes of a pupil, solved on the pixels of another."""
     covariance = _Covariance(pupil, outer_scale)
-    if count > covariance.size // 4:
+    if count > covariance.size // 3:
         raise ValueError(
-            f"{count} modes on {covariance.size} open pixels of the pupil: take at most {covariance.size // 4} modes, "
+            f"{count} modes on {covariance.size} open pixels of the pupil: take at most {covariance.size // 3} modes, "
             "or more pixels"
         )
     solved = _solved(pupil.telescope, count, outer_scale)

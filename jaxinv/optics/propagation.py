@@ -83,11 +83,7 @@ def _turn(rows: np.ndarray, columns: np.ndarray, n: int) -> np.ndarray:
 
 def _turned(spectrum: Array, n: int, back: bool = False) -> Array:
     turn = _turn(np.arange(n), np.arange(n // 2 + 1), n)
-    if n % 2:
-        return spectrum * jnp.asarray(np.conj(turn) if back else turn, spectrum.dtype)
-    real, imaginary = jnp.real(spectrum), jnp.imag(spectrum)
-    sign = jnp.asarray(turn, real.dtype)
-    return lax.complex(real * sign, imaginary * sign)
+    return spectrum * jnp.asarray(np.conj(turn) if back else turn, spectrum.dtype if n % 2 else spectrum.real.dtype)
 
 
 def _widened(x: Array, by: int) -> Array:
