@@ -1,7 +1,10 @@
-"""Small forward models with known answers, shared by the tests."""
+"""Small forward models with known answers, and a count of compiled programs, shared by the tests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -80,3 +83,18 @@ class Direct(Forward):
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.asarray(parameters["x"])[None]
+
+
+def compilations(work: Callable[[], object]) -> int:
+    """How many programs are traced and compiled while `work` runs."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **more: object) -> None:
+        seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        work()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return sum(event.endswith("jaxpr_to_mlir_module_duration") for event in seen)

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="BURST.fits", help="where the burst goes")
     parser.add_argument("--object", metavar="IMAGE.fits", help="what is seen; default: a texture like granulation")
     parser.add_argument("--stars", metavar="FILE", help="stars in its place: columns x, y [arcsec], flux")
+    parser.add_argument("--flat", metavar="FLAT.fits", help="relative sensitivity of the camera's pixels, with photons")
     parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
     add_options(parser, SimulateBurstConfig, GROUPS)
     group = parser.add_argument_group("output")
@@ -68,12 +69,14 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
 
     output = Path(arguments.output)
     picture = None if arguments.plot is None else Path(arguments.plot)
-    sources = [path for path in (arguments.object, arguments.stars) if path is not None]
+    sources = [path for path in (arguments.object, arguments.stars, arguments.flat) if path is not None]
     check_outputs(output, picture, inputs=[*sources, arguments.config])
     scene = None if arguments.object is None else io.read_map(arguments.object, stale_sums=True)
     stars = None if arguments.stars is None else io.read_stars(arguments.stars)
-    plan = plan_burst(config, scene=scene, stars=stars)
-    fingerprint = {"input": sha256(sources), "options": repr(config), "version": __version__}
+    flat = None if arguments.flat is None else io.read_map(arguments.flat)
+    plan = plan_burst(config, scene=scene, stars=stars, flat=flat)
+    kinds = [name for name in ("object", "stars", "flat") if getattr(arguments, name) is not None]
+    fingerprint = {"input": sha256(sources), "kinds": " ".join(kinds), "options": repr(config), "version": __version__}
     run = identity(fingerprint)
     say = (lambda *_: None) if arguments.quiet else print
     partial = output.with_name(output.name + ".partial")
@@ -98,7 +101,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         "command": command_line,
         "run": run,
         **{name: str(value) for name, value in dataclasses.asdict(config).items()},
-        **({"object": sources[0], "input": fingerprint["input"]} if sources else {}),
+        **({"files": ", ".join(sources), "input": fingerprint["input"]} if sources else {}),
         "turbulence": f"r0 {plan.atmosphere.r0:.6g} m at {plan.model.wavelength:g} angstrom",
         "telescope": plan.model.pupil.telescope.source or f"{plan.model.pupil.telescope.diameter:g} m",
     }

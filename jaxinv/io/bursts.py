@@ -16,7 +16,7 @@ from jaxinv.observation import FrameBurst
 _TRUTH = {
     "object": ("", "what the frames show, through no telescope; they are its middle"),
     "psf": ("", "point spread functions, sum 1, optical axis at pixel n // 2 (from 0)"),
-    "phase": ("rad", "on the pupil, in the middle of each exposure"),
+    "phase": ("rad", "on the pupil, in the middle of each exposure, without a known defocus"),
     "pupil": ("", "open fraction of each pixel"),
     "wavefront": ("rad", "coefficients of MODES in PHASE, a row for each frame"),
     "modes": ("", "of the wavefront, mean 0 and rms 1 on the pupil"),

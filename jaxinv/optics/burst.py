@@ -32,7 +32,8 @@ class Burst(eqx.Module):
     Attributes:
         frames: `(n_frames, ny, nx)` intensities, dark and flat taken off.
         psf: `(n_frames, n, n)`, or `(n_frames, n_y, n_x, n, n)` on nodes over the field; means over an exposure.
-        phase: `(n_frames, m, m)` on the pupil, on the axis, in the middle of an exposure [rad], without its piston.
+        phase: `(n_frames, m, m)` on the pupil, on the axis, in the middle of an exposure [rad], without its piston and
+            without what the model knows (defocus, aberration).
         wavefront: `(n_frames, n_modes)` of the model's modes in it [rad].
         saturated: `(n_frames, ny, nx)` where a pixel was full.
     """
@@ -116,9 +117,13 @@ def simulate_burst(
     stage = _stage(scene, shape, nodes, field, model)
     if any(each.parameters for each in blur):
         raise ValueError("what blurs a simulated burst has no parameters: give a jitter's rms")
-    plan = _Plan(atmosphere, n_frames, interval, _instants(atmosphere, exposure), exposure, correction, nodes, shape)
-    r0 = atmosphere.r0 if r0 is None else r0
-    return _simulated(key, scene, model, (*blur, stage), plan, noise, jnp.asarray(r0), jnp.asarray(first))
+    instants = _instants(atmosphere, exposure)
+    # r0 and noise are traced: another one needs no other program.
+    air = dataclasses.replace(atmosphere, r0=1.0)
+    plan = _Plan(air, n_frames, interval, instants, exposure, correction, nodes, shape)
+    r0 = jnp.asarray(atmosphere.r0 if r0 is None else r0)
+    camera = noise if isinstance(noise, Detector) else jnp.asarray(noise, jnp.float32)
+    return _simulated(key, scene, model, (*blur, stage), plan, camera, r0, jnp.asarray(first))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +147,7 @@ def _simulated(
     model: PointSpread,
     stages: tuple[Stage, ...],
     plan: _Plan,
-    noise: Detector | float,
+    noise: Detector | Array,
     r0: Array,
     first: Array,
 ) -> Burst:
@@ -243,7 +248,8 @@ def _taken_off(correction: Correction, model: PointSpread) -> Any:
     weight = jnp.asarray(model.pupil.weight)
 
     def taken_off(phase: Array) -> Array:
-        amount = jnp.tensordot(modes.astype(phase.dtype) * weight.astype(phase.dtype), phase, axes=2)
-        return (1 - correction.left) * jnp.tensordot(amount, modes.astype(phase.dtype), axes=1)
+        basis, share = modes.astype(phase.dtype), weight.astype(phase.dtype)
+        amount = jnp.tensordot(basis * share, phase, axes=2, precision="highest")
+        return (1 - correction.left) * jnp.tensordot(amount, basis, axes=1, precision="highest")
 
     return taken_off

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,9 +34,9 @@ class Detector(Stage):
 
     dark: Array
     flat: Array
-    photons: float = eqx.field(static=True)
-    read_noise: float = eqx.field(static=True)
-    saturation: float = eqx.field(static=True)
+    photons: Array
+    read_noise: Array
+    saturation: Array
 
     def __init__(
         self,
@@ -59,7 +58,9 @@ class Detector(Stage):
             raise ValueError("the dark is a number of electrons from 0 in every pixel")
         if not (np.isfinite(flat).all() and (flat > 0).all()):
             raise ValueError("the flat is above 0 in every pixel: it is the relative sensitivity, about 1")
-        self.photons, self.read_noise, self.saturation = float(photons), float(read_noise), float(saturation)
+        self.photons, self.read_noise, self.saturation = (
+            jnp.asarray(x, jnp.float32) for x in (photons, read_noise, saturation)
+        )
         self.dark, self.flat = jnp.asarray(dark), jnp.asarray(flat)
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:

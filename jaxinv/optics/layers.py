@@ -120,4 +120,5 @@ class LayeredPointSpread(Forward):
         parameters = in_units(parameters, self.units)
         self.need(parameters)
         wavefront = wavefront_of(parameters, self.basis.shape[2:4])
-        return jnp.einsum("...lk,YXlkyx->...YXyx", wavefront, self.basis.astype(wavefront.dtype))
+        basis = self.basis.astype(wavefront.dtype)
+        return jnp.einsum("...lk,YXlkyx->...YXyx", wavefront, basis, precision="highest")

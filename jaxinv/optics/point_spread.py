@@ -117,7 +117,8 @@ class PointSpread(Forward):
         wavefront = wavefront_of(parameters, self.basis.shape[:1])
         scale = self.reference_wavelength / self.wavelength
         basis = self.basis.astype(wavefront.dtype) * scale
-        return jnp.tensordot(wavefront, basis, axes=1) + self.known.astype(wavefront.dtype)
+        phase = jnp.tensordot(wavefront, basis, axes=1, precision="highest")  # accelerators would round to 3 digits
+        return phase + self.known.astype(wavefront.dtype)
 
     def spread(self, phase: ArrayLike) -> Array:
         """PSFs of phases `(..., m, m)` on the pixels of the pupil [rad]: of screens, for example."""
@@ -132,7 +133,7 @@ class PointSpread(Forward):
         scale = self.wavelength / self.reference_wavelength
         phase = jnp.asarray(phase)
         weighted = self.basis * jnp.asarray(self.pupil.weight * scale)
-        return jnp.tensordot(phase, weighted.astype(phase.dtype), axes=((-2, -1), (-2, -1)))
+        return jnp.tensordot(phase, weighted.astype(phase.dtype), axes=((-2, -1), (-2, -1)), precision="highest")
 
 
 class Channels(Forward):
@@ -172,7 +173,10 @@ class Channels(Forward):
         return self.models[0].parameters
 
     def __call__(self, parameters: Parameters) -> Array:
-        stack = jnp.stack([model(parameters) for model in self.models])
+        each = [model(parameters) for model in self.models]
+        if len({prediction.shape for prediction in each}) > 1:
+            raise ValueError(f"channels predict arrays of one shape; found {[one.shape for one in each]}")
+        stack = jnp.stack(each)
         return stack if self.weights is None else jnp.tensordot(self.weights.astype(stack.dtype), stack, axes=1)
 
 

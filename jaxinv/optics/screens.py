@@ -116,7 +116,8 @@ class Screens(eqx.Module):
 def _near(frequency: Array, here: Array, x: Array, y: Array) -> Array:
     columns = _wave(frequency[:, 0] * x[:, None])
     rows = here * _wave(frequency[:, 1] * y[:, None])
-    return jnp.real(rows) @ jnp.real(columns).T - jnp.imag(rows) @ jnp.imag(columns).T
+    product = lambda a, b: jnp.matmul(a, b.T, precision="highest")  # noqa: E731
+    return product(jnp.real(rows), jnp.real(columns)) - product(jnp.imag(rows), jnp.imag(columns))
 
 
 def _wave(cycles: Array) -> Array:

@@ -59,6 +59,7 @@ def plan_burst(
     *,
     scene: np.ndarray | None = None,
     stars: tuple[np.ndarray, np.ndarray] | None = None,
+    flat: np.ndarray | None = None,
 ) -> BurstPlan:
     """What is to be simulated: everything that can be refused is refused here.
 
@@ -66,6 +67,7 @@ def plan_burst(
         config: the options; the defaults where `None`.
         scene: `(ny, nx)` the object, in any unit: frames are in units of its mean; `None`: a texture of granules.
         stars: `(positions (n, 2) [arcsec from the middle of the field], fluxes (n,))`, in place of it.
+        flat: `(n_pixels, n_pixels)` relative sensitivity of the camera, with photons; taken off again.
 
     Raises:
         ValueError, KeyError: an option has another unit, a telescope is not known, an object too small or not finite.
@@ -101,6 +103,11 @@ def plan_burst(
                 f"the object is {smallest} pixels of {scale:g} arcsec across, a frame {config.n_pixels}: give a larger "
                 "object, or take --n-pixels or --pixel-scale smaller"
             )
+        if config.psf_pixels is not None and config.psf_pixels > smallest:
+            raise ValueError(
+                f"the object is {smallest} pixels across, the option 'psf_pixels' asks for {config.psf_pixels}: give a "
+                "larger object"
+            )
         n_psf, field = min(wanted, smallest - smallest % 2), (config.n_pixels, config.n_pixels)
     if n_psf < _WRAPPED * seeing:
         warnings.warn(
@@ -112,7 +119,9 @@ def plan_burst(
     noise = config.noise
     if config.photons is not None:
         full = math.inf if config.saturation is None else config.saturation
-        noise = Detector(config.photons, config.read_noise, dark=config.dark, saturation=full)
+        noise = Detector(config.photons, config.read_noise, dark=config.dark, saturation=full, flat=_flat(flat, config))
+    elif flat is not None:
+        raise ValueError("a flat field goes with photons: give the option 'photons'")
     model = PointSpread(telescope, wavelength, scale, n_psf, modes, defocus=config.defocus)
     return BurstPlan(config, model, atmosphere, described, field, noise)
 
@@ -223,6 +232,15 @@ def _object(scene: np.ndarray | None, config: SimulateBurstConfig, scale: float,
     y, x = (max(0, (size - enough) // 2) for size in scene.shape)
     scene = scene[y : y + enough, x : x + enough]
     return (scene / scene.mean()).astype(np.float32)
+
+
+def _flat(flat: np.ndarray | None, config: SimulateBurstConfig) -> np.ndarray | float:
+    if flat is None:
+        return 1.0
+    shape = (config.n_pixels, config.n_pixels)
+    if np.shape(flat) != shape:
+        raise ValueError(f"the flat field has the shape {np.shape(flat)}, a frame {shape}")
+    return flat
 
 
 def _resampled(rows: np.ndarray, ratio: float) -> np.ndarray:

@@ -27,6 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     whole = (tmp_path / "image.fits").read_bytes()
     (tmp_path / "cut.fits").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "stars.txt").write_text("# x y flux\n0 0 1\n0.5 -0.3 0.5\n")
+    fits.PrimaryHDU(np.linspace(0.5, 1.5, 64) * np.ones((64, 1))).writeto(tmp_path / "flat.fits")
     (tmp_path / "two.txt").write_text("0 0\n1 1\n")
     (tmp_path / "burst.yaml").write_text("telescope: SST\nr0: 30 cm\nwavelength: 617.3 nm\nframes: 2\n")
     (tmp_path / "wrong.yaml").write_text("telescop: SST\n")
@@ -61,7 +62,7 @@ def test_the_truth_in_a_file_makes_its_frames(capsys: pytest.CaptureFixture[str]
         assert hdus["PHASE"].header["BUNIT"] == "rad"
         provenance = dict(zip(hdus["PROVENANCE"].data["key"], hdus["PROVENANCE"].data["value"], strict=True))
     assert provenance["d_over_r0"] == "3.0"
-    assert provenance["object"] == "image.fits"
+    assert provenance["files"] == "image.fits"
     assert provenance["command"].startswith("jaxinv simulate-burst")
     assert Path("burst.png").stat().st_size > 10_000
     # The same command has nothing left to do; another one does not write over it.
@@ -82,11 +83,15 @@ def test_granules_stars_and_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.05 < burst.truth["object"].std() < 0.3
     stars = ["--stars", "stars.txt", "--telescope", "NOT", "--wavelength", "800 nm", "--pixel-scale", "30 mas"]
     camera = ["--photons", "1e4", "--read-noise", "2", "--dark", "10", "--saturation", "500"]
+    camera += ["--flat", "flat.fits"]
     assert main(["simulate-burst", "-o", "s.fits", *stars, *camera, *SMALL, "--n-pixels", "64"]) == 0
     burst = io.read_burst("s.fits")
     np.testing.assert_array_equal(burst.truth["stars"], [[0, 0, 1], [0.5, -0.3, 0.5]])
     assert set(np.unique(burst.truth["saturated"])) == {0.0, 1.0}
-    assert burst.frames.max() == pytest.approx((500 - 10) / 1e4)
+    flat = fits.getdata("flat.fits")
+    full = burst.truth["saturated"] == 1
+    np.testing.assert_allclose((burst.frames * flat * 1e4 + 10)[full], 500, rtol=1e-5)
+    assert (burst.frames * flat * 1e4 + 10)[~full].max() < 500
     high = ["--layers", "0:0.6:10:0", "8000:0.4:20:5", "--interval", "0.01", "--nodes", "2", "--outer-scale", "20"]
     more = ["--jitter", "0.02", "--integrate", "--corrected", "2", "--left", "0.1", "--exposure", "0.005"]
     assert main(["simulate-burst", "-o", "n.fits", *high, *more, *SMALL]) == 0
@@ -148,6 +153,9 @@ def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         (["--object", "stars.txt"], "stars.txt is not a FITS file"),
         (["--object", "image.fits", "--object-scale", "0"], "'object_scale' takes a positive number"),
         (["--object", "image.fits", "--stars", "stars.txt"], "an object or stars: give one of the two"),
+        (["--object", "image.fits", "--psf-pixels", "400"], "the object is 200 pixels across, the option 'psf_pixels'"),
+        (["--flat", "flat.fits"], "a flat field goes with photons"),
+        (["--flat", "flat.fits", "--photons", "100"], "the flat field has the shape (64, 64), a frame (128, 128)"),
         (["--stars", "two.txt"], "two.txt must have three columns"),
         (["--stars", "stars.txt", "--nodes", "3"], "stars are seen by one PSF"),
         (["--config", "wrong.yaml"], "there is no option 'telescop'; did you mean 'telescope'?"),

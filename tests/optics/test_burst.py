@@ -11,6 +11,7 @@ from jaxinv import optics
 from jaxinv.optics import turbulence
 from jaxinv.optics.granulation import granulation
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC
+from tests.models import compilations
 
 TELESCOPE = optics.Telescope(1.0, 0.2)
 SCALE = 0.059
@@ -49,6 +50,16 @@ def test_jitter_and_pixels_widen_psfs() -> None:
     np.testing.assert_allclose(wide.psf, blur[1]({}, blur[0]({}, plain.psf)), atol=1e-6)
     with pytest.raises(ValueError, match="give a jitter's rms"):
         optics.simulate_burst(jax.random.key(8), SKY, MODEL, WINDY, blur=[optics.Jitter(SCALE)])
+
+
+def test_another_r0_or_noise_needs_no_other_program() -> None:
+    noises = (0.01, 0.02), (optics.Detector(100.0, 1.0), optics.Detector(1e4, 2.0, saturation=1e4))
+    for one, other in noises:
+        optics.simulate_burst(jax.random.key(9), SKY, MODEL, optics.Atmosphere(0.2), n_frames=1, noise=one)
+        again = lambda other=other: optics.simulate_burst(  # noqa: E731
+            jax.random.key(10), SKY, MODEL, optics.Atmosphere(0.3), n_frames=1, noise=other
+        )
+        assert compilations(again) == 0
 
 
 def test_a_training_set_is_a_map_over_keys() -> None:

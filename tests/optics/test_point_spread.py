@@ -119,6 +119,8 @@ def test_channels_are_stacked_or_averaged() -> None:
         optics.Channels([focus, out], weights=[1.0])
     with pytest.raises(ValueError, match="at least one"):
         optics.Channels([])
+    with pytest.raises(ValueError, match="channels predict arrays of one shape"):
+        optics.Channels([model(32), model(64)])({"wavefront": a})
 
 
 def test_colours_share_a_wavefront() -> None:

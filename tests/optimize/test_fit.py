@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ from jaxinv.results.solution import Status
 from jaxinv.sampling import Laplace, draw
 from jaxinv.spectra import MilneEddington, milne_eddington_prior
 from tests.conftest import ROOT
-from tests.models import Decay, Line, Polynomial, Wave, X
+from tests.models import Decay, Line, Polynomial, Wave, X, compilations
 
 WIDE = dist.Uniform(-100.0, 100.0)
 EXACT = LevenbergMarquardt(tolerance=1e-7, relative_tolerance=0.0)
@@ -468,21 +467,6 @@ for n, count in ((40, 256), (120, 64)):  # the latter only where it is asked for
 def test_many_parameters_on_several_devices_come_back() -> None:
     done = subprocess.run([sys.executable, "-c", MANY], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-
-
-def compilations(work: Callable[[], object]) -> int:
-    """How many programs are traced and compiled while `work` runs."""
-    seen: list[str] = []
-
-    def listen(event: str, duration: float, **more: object) -> None:
-        seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        work()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return sum(event.endswith("jaxpr_to_mlir_module_duration") for event in seen)
 
 
 @pytest.mark.parametrize("noise", [Gaussian, StudentT])
