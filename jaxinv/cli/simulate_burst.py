@@ -74,7 +74,6 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     scene = None if arguments.object is None else io.read_map(arguments.object, stale_sums=True)
     stars = None if arguments.stars is None else io.read_stars(arguments.stars)
     flat = None if arguments.flat is None else io.read_map(arguments.flat)
-    plan = plan_burst(config, scene=scene, stars=stars, flat=flat)
     kinds = [name for name in ("object", "stars", "flat") if getattr(arguments, name) is not None]
     fingerprint = {"input": sha256(sources), "kinds": " ".join(kinds), "options": repr(config), "version": __version__}
     run = identity(fingerprint)
@@ -83,6 +82,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     if finished(output, run, overwrite=arguments.overwrite):
         say(f"{output} holds the result of this command already (--overwrite makes it anew)")
         return 0
+    plan = plan_burst(config, scene=scene, stars=stars, flat=flat)
     if picture is not None:
         io.check_writable(picture, overwrite=arguments.overwrite)
     describe(plan, say)

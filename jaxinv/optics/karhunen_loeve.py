@@ -59,9 +59,17 @@ class KarhunenLoeve(Modes):
             raise ValueError(f"the outer scale is a positive number of metres; found {self.outer_scale}")
 
     def at(self, pupil: Pupil, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self._on(pupil)[0](x, y)
+
+    def on(self, pupil: Pupil) -> np.ndarray:
+        out = np.zeros((self.count, pupil.n_pixels, pupil.n_pixels))
+        out[:, pupil.amplitude > 0] = self._on(pupil)[1]
+        return out
+
+    def _on(self, pupil: Pupil) -> tuple[_Carried, np.ndarray]:
         if pupil.telescope != self.telescope:
             raise ValueError("these modes were made for the pupil of another telescope: make them for this one")
-        return _carried(pupil, self.count, self.outer_scale)(x, y)
+        return _carried(pupil, self.count, self.outer_scale)
 
     @cached_property
     def variance(self) -> np.ndarray:
@@ -70,8 +78,8 @@ class KarhunenLoeve(Modes):
 
 
 @lru_cache(maxsize=16)
-def _carried(pupil: Pupil, count: int, outer_scale: float) -> _Carried:
-    """The modes of a pupil, solved on the pixels of another."""
+def _carried(pupil: Pupil, count: int, outer_scale: float) -> tuple[_Carried, np.ndarray]:
+    """The modes of a pupil, solved on the pixels of another, and their values on its own open ones."""
     covariance = _Covariance(pupil, outer_scale)
     if count > covariance.size // 3:
         raise ValueError(
@@ -87,7 +95,9 @@ def _carried(pupil: Pupil, count: int, outer_scale: float) -> _Carried:
     eigenvalue, axes = np.linalg.eigh(vectors.T @ vectors)
     straight = (axes / np.sqrt(eigenvalue)) @ axes.T
     turn = straight @ _independent(vectors @ straight, covariance)
-    return _Carried(solved, pupil.telescope.diameter, outer_scale, mean, turn)
+    values = ((values - mean[:, None]).T @ turn).T
+    values.setflags(write=False)
+    return carried._replace(mean=mean, turn=turn), values
 
 
 class _Carried(NamedTuple):

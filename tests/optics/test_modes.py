@@ -82,18 +82,18 @@ def test_covariances_agree_with_other_codes(reference_data) -> None:
 
 
 @pytest.mark.parametrize("telescope", [DISC, ANNULUS, SPIDER], ids=["disc", "annulus", "spider"])
-@pytest.mark.parametrize(("across", "correlated"), [(64, 1e-7), (32, 0.005)])
+@pytest.mark.parametrize(("across", "correlated", "outer_scale"), [(64, 1e-7, math.inf), (32, 0.005, 20.0)])
 def test_karhunen_loeve_modes_diagonalize_the_covariance(
-    telescope: optics.Telescope, across: int, correlated: float
+    telescope: optics.Telescope, across: int, correlated: float, outer_scale: float
 ) -> None:
     """To rounding on the pixels on which they are solved; on others but for modes of like variance."""
     pupil = optics.Pupil.across(telescope, across)
-    modes = optics.KarhunenLoeve(telescope, 40, outer_scale=20.0)
+    modes = optics.KarhunenLoeve(telescope, 40, outer_scale)
     made = modes.on(pupil)
     open_ = pupil.amplitude > 0
     x, y = (each[open_] / 2 for each in np.meshgrid(pupil.x, pupil.x))
     seen = made[:, open_] * pupil.weight[open_]
-    covariance = -turbulence.structure_function(np.hypot(x[:, None] - x, y[:, None] - y), 1.0, 20.0) / 2
+    covariance = -turbulence.structure_function(np.hypot(x[:, None] - x, y[:, None] - y), 1.0, outer_scale) / 2
     found = seen @ covariance @ seen.T
     variance = np.diagonal(found)
     correlation = found / np.sqrt(variance * variance[:, None])

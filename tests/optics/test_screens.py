@@ -10,7 +10,7 @@ import pytest
 from jaxinv import optics
 from jaxinv.optics import turbulence
 
-DISC = optics.Telescope(1.0)
+DISC, ANNULUS = optics.Telescope(1.0), optics.Telescope(1.0, 0.3)
 SPIDER = optics.Telescope(1.0, 0.3, tuple(optics.Vane(a, 0.03) for a in (0.0, 90.0, 180.0, 270.0)))
 
 
@@ -34,7 +34,7 @@ def test_the_structure_function_is_that_of_theory(outer_scale: float) -> None:
     assert diagonal == pytest.approx(turbulence.structure_function(math.sqrt(2) * 20 / 32, 0.1, outer_scale), rel=0.05)
 
 
-@pytest.mark.parametrize("telescope", [DISC, SPIDER], ids=["disc", "spider"])
+@pytest.mark.parametrize("telescope", [DISC, ANNULUS, SPIDER], ids=["disc", "annulus", "spider"])
 def test_modes_are_excited_independently(telescope: optics.Telescope) -> None:
     pupil = optics.Pupil.across(telescope, 32)
     modes = optics.KarhunenLoeve(telescope, 20)

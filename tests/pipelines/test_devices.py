@@ -76,23 +76,24 @@ def test_devices_and_pieces_may_change_between_cut_and_resumption(tmp_path: Path
     io.write_stokes(tmp_path / "cube.fits", observe(truth()))
     rng = np.random.default_rng(0)
     place = lambda devices, size: int(rng.integers(1, -(-N // (devices * size))))  # noqa: E731
-    pairs = [("invert", 1, 5, 2), ("invert", 2, 8, 4), ("invert", 4, 5, 1), ("invert", 2, 8, 1), ("sample", 1, 8, 2)]
+    pairs = [("invert", 1, 5, 2), ("invert", 2, 8, 1), ("sample", 1, 8, 2)]
     if os.environ.get("JAXINV_DEVICES") == "all":
         pairs = [("invert", d, s, other) for d in DEVICES for s in SIZES for other in DEVICES]
         pairs += [("sample", 1, 8, 2), ("sample", 2, 8, 1)]
     for devices in DEVICES:
         begun = sorted({(kind, s) for kind, d, s, _ in pairs if d == devices})
         jobs = [(kind, f"{kind}-{devices}-{s}", s, place(devices, s)) for kind, s in begun]
-        work(
-            tmp_path, devices, jobs + [(kind, f"{kind}-whole", N, 99) for kind in ("invert", "sample") if devices == 1]
-        )
+        jobs += [(kind, f"{kind}-whole", N, 99) for kind in ("invert", "sample") if devices == 1]
+        if jobs:
+            work(tmp_path, devices, jobs)
     for devices in DEVICES:
         jobs = []
         for kind, d, s, other in pairs:
             if other == devices:
                 jobs.append((kind, f"{kind}-{d}-{s}-{devices}", SIZES[1 - SIZES.index(s)], 99))
                 shutil.copytree(tmp_path / f"{kind}-{d}-{s}", tmp_path / jobs[-1][1])
-        work(tmp_path, devices, jobs)
+        if jobs:
+            work(tmp_path, devices, jobs)
     for kind, d, s, other in pairs:
         whole = join(io.PieceStore(tmp_path / f"{kind}-whole", {}), N, {})
         found = join(io.PieceStore(tmp_path / f"{kind}-{d}-{s}-{other}", {}), N, {"status": 7})
