@@ -273,7 +273,13 @@ class SimulateBurstConfig:
         check = [
             (self.r0 is None or self.d_over_r0 is None, "d_over_r0", "a number where r0 is not given: one of the two"),
             (self.d_over_r0 is None or self.d_over_r0 > 0, "d_over_r0", "a number above 0"),
+            (
+                self.diameter is not None or self.obscuration == "0",
+                "obscuration",
+                "a number where diameter is given: a known telescope has its own",
+            ),
             (self.corrected >= 0, "corrected", "0 or more"),
+            (self.corrected > 0 or not self.left, "left", "a fraction where modes are corrected"),
             (0 <= self.left <= 1, "left", "a fraction from 0 to 1"),
             (self.frames >= 1, "frames", "1 or more"),
             (self.interval is None or self.interval > 0, "interval", "a number of seconds above 0"),
