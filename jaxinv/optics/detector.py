@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from jaxinv.forward import Parameters, Stage
 
 _MANY = 100.0
-"""Photons in every pixel, from which a Poisson number is drawn by its quantiles: right to 0.01 of its sigma there."""
+"""Photons in every pixel, from which on a Poisson number is drawn by its quantiles: probabilities right to 1e-4."""
 
 
 class Detector(Stage):

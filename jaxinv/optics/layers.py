@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameter, Parameters, in_units
-from jaxinv.optics.point_spread import ARCSEC, pupil_of, wavefront_of
+from jaxinv.optics.point_spread import ARCSEC, checked_frames, number_in, pupil_of, wavefront_of
 from jaxinv.optics.propagation import point_spread
 from jaxinv.optics.pupil import Modes, Pupil
 from jaxinv.optics.telescope import Telescope
@@ -81,9 +81,13 @@ class LayeredPointSpread(Forward):
                 f"{list(heights)}"
             )
         self.pupil = pupil_of(telescope, wavelength, pixel_scale, n_pixels)
-        self.n_pixels, self.n_frames, self.nodes = int(n_pixels), n_frames, (int(nodes[0]), int(nodes[1]))
+        self.n_pixels, self.n_frames, self.nodes = (
+            int(n_pixels),
+            checked_frames(n_frames),
+            (int(nodes[0]), int(nodes[1])),
+        )
         self.amplitude = jnp.asarray(self.pupil.amplitude)
-        scale = float(pixel_scale)
+        scale = number_in(pixel_scale, "arcsec")
         at = lambda size, n: (np.linspace(0, size - 1, n) - (size - 1) / 2) * scale * ARCSEC  # noqa: E731
         y, x = (at(size, n) for size, n in zip(shape, self.nodes, strict=True))
         field = (shape[0] * scale, shape[1] * scale)

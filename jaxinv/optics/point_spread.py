@@ -79,13 +79,11 @@ class PointSpread(Forward):
         aberration: ArrayLike | None = None,
     ) -> None:
         self.pupil = pupil_of(telescope, wavelength, pixel_scale, n_pixels)
-        self.modes, self.n_pixels, self.n_frames = modes, int(n_pixels), n_frames
-        self.wavelength, self.pixel_scale = _number(wavelength, "Angstrom"), _number(pixel_scale, "arcsec")
+        self.modes, self.n_pixels, self.n_frames = modes, int(n_pixels), checked_frames(n_frames)
+        self.wavelength, self.pixel_scale = number_in(wavelength, "Angstrom"), number_in(pixel_scale, "arcsec")
         self.reference_wavelength = (
             self.wavelength if reference_wavelength is None else _wavelength(reference_wavelength)
         )
-        if n_frames is not None and not (isinstance(n_frames, int) and n_frames > 0):
-            raise ValueError(f"`n_frames` is a whole number from 1; found {n_frames!r}")
         if not math.isfinite(defocus):
             raise ValueError(f"`defocus` is a number of waves; found {defocus}")
         x = self.pupil.x
@@ -215,7 +213,7 @@ def pupil_of(telescope: Telescope, wavelength: float, pixel_scale: float, n_pixe
     Raises:
         ValueError: pixels coarser than Nyquist, a field too small for the pupil, numbers in other units.
     """
-    wavelength, scale = _wavelength(wavelength), _number(pixel_scale, "arcsec")
+    wavelength, scale = _wavelength(wavelength), number_in(pixel_scale, "arcsec")
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"the pixel scale is a positive number of arcsec; found {pixel_scale}")
     if not isinstance(n_pixels, int | np.integer) or n_pixels < 2:
@@ -235,14 +233,25 @@ def pupil_of(telescope: Telescope, wavelength: float, pixel_scale: float, n_pixe
     return Pupil(telescope, wavelength * ANGSTROM / (int(n_pixels) * scale * ARCSEC))
 
 
+def checked_frames(n_frames: int | None) -> int | None:
+    """Whether it is a number of frames, or none.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if n_frames is not None and not (isinstance(n_frames, int) and n_frames > 0):
+        raise ValueError(f"`n_frames` is a whole number from 1; found {n_frames!r}")
+    return n_frames
+
+
 def _wavelength(wavelength: float) -> float:
-    value = _number(wavelength, "Angstrom")
+    value = number_in(wavelength, "Angstrom")
     if not 1000 <= value <= 1e7:
         raise ValueError(f"the wavelength is given in angstrom, from 1000 to 10^7; found {wavelength}")
     return value
 
 
-def _number(value: float, unit: str) -> float:
+def number_in(value: float, unit: str) -> float:
     """A plain number, or an astropy quantity in the unit."""
     try:
         return float(value.to_value(unit) if hasattr(value, "to_value") else value)  # type: ignore[attr-defined]

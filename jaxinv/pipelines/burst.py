@@ -7,14 +7,15 @@ import math
 import warnings
 from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from jaxinv.compute.pieces import Pieces, join, n_done, remaining
+from jaxinv.forward import Stage
 from jaxinv.observation import FrameBurst
-from jaxinv.optics.burst import Correction, simulate_burst
+from jaxinv.optics.burst import Burst, Correction, simulate_burst
 from jaxinv.optics.detector import Detector
 from jaxinv.optics.granulation import granulation
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
@@ -30,7 +31,7 @@ _TOGETHER = 2**22
 _SEEING, _LARGEST = 6.0, 512
 """Of lambda / r0, that a PSF's field spans: 1 % of its light lies beyond. And at most so many pixels."""
 _WRAPPED = 3.0
-"""Of lambda / r0, below which the light beyond is said to be much: 4 %."""
+"""Of lambda / r0, below which the light beyond is said to be much: 5 %."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class BurstPlan:
         scene: `object` with mean 1, or `positions` and `fluxes`, by name.
         field: of a frame, in the middle of the object; `None`: stars, on the field of the PSF.
         noise: of the camera.
+        blur: of the PSFs, by pointing and pixels.
     """
 
     config: SimulateBurstConfig
@@ -52,6 +54,33 @@ class BurstPlan:
     scene: dict[str, np.ndarray]
     field: tuple[int, int] | None
     noise: Detector | float
+    blur: tuple[Stage, ...]
+
+    @property
+    def size(self) -> int:
+        """Frames that are made together."""
+        n_psf, nodes = self.model.n_pixels, self.config.nodes
+        each = n_psf**2 * nodes**2 + math.prod(self.field or (n_psf, n_psf))
+        return min(self.config.frames, max(1, _TOGETHER // each))
+
+    def frames(self, first: int) -> Burst:
+        """`size` frames, from number `first` on."""
+        config = self.config
+        return simulate_burst(
+            jax.random.key(config.seed),
+            self.scene,
+            self.model,
+            self.atmosphere,
+            n_frames=self.size,
+            interval=config.interval,
+            exposure=config.exposure,
+            correction=Correction(config.corrected, config.left) if config.corrected else None,
+            nodes=None if config.nodes == 1 else (config.nodes, config.nodes),
+            field=self.field,
+            blur=self.blur,
+            noise=self.noise,
+            first=first,
+        )
 
 
 def plan_burst(
@@ -123,7 +152,12 @@ def plan_burst(
     elif flat is not None:
         raise ValueError("a flat field goes with photons: give the option 'photons'")
     model = PointSpread(telescope, wavelength, scale, n_psf, modes, defocus=config.defocus)
-    return BurstPlan(config, model, atmosphere, described, field, noise)
+    jitter = in_unit(config.jitter, "arcsec", "jitter")
+    blur = [Jitter(scale, jitter)] if jitter else []
+    blur += [DetectorPixel(scale)] if config.integrate else []
+    plan = BurstPlan(config, model, atmosphere, described, field, noise, tuple(blur))
+    eqx.filter_eval_shape(plan.frames, 0)  # whatever else does not fit is refused before the work
+    return plan
 
 
 def simulate_frames(plan: BurstPlan, *, pieces: Pieces | None = None, progress: bool = False) -> FrameBurst:
@@ -134,37 +168,13 @@ def simulate_frames(plan: BurstPlan, *, pieces: Pieces | None = None, progress: 
         pieces: where finished frames are kept, so that a run that was cut goes on.
         progress: show a bar with rate and time left.
     """
-    config, model, pieces = plan.config, plan.model, {} if pieces is None else pieces
-    n, nodes = config.frames, None if config.nodes == 1 else (config.nodes, config.nodes)
-    each = model.n_pixels**2 * config.nodes**2 + math.prod(plan.field or (model.n_pixels, model.n_pixels))
-    size = min(n, max(1, _TOGETHER // each))
-    jitter = in_unit(config.jitter, "arcsec", "jitter")
-    blur = (
-        *((Jitter(model.pixel_scale, jitter),) if jitter else ()),
-        *((DetectorPixel(model.pixel_scale),) * config.integrate),
-    )
-    scene = {name: jnp.asarray(values, jnp.float32) for name, values in plan.scene.items()}
+    model, n, pieces = plan.model, plan.config.frames, {} if pieces is None else pieces
     with tqdm(
         total=n, initial=n_done(pieces, n), unit="frame", desc="simulating", disable=not progress, dynamic_ncols=True
     ) as bar:
-        for start, stop in remaining(pieces, n, size):
-            burst = simulate_burst(
-                jax.random.key(config.seed),
-                scene,
-                model,
-                plan.atmosphere,
-                n_frames=size,
-                interval=config.interval,
-                exposure=config.exposure,
-                correction=Correction(config.corrected, config.left) if config.corrected else None,
-                nodes=nodes,
-                field=plan.field,
-                blur=blur,
-                noise=plan.noise,
-                first=start,
-            )
-            arrays = {name: np.asarray(getattr(burst, name))[: stop - start] for name in _ARRAYS}
-            pieces[start, stop] = arrays
+        for start, stop in remaining(pieces, n, plan.size):
+            burst = plan.frames(start)
+            pieces[start, stop] = {name: np.asarray(getattr(burst, name))[: stop - start] for name in _ARRAYS}
             bar.update(stop - start)
     made = join(pieces, n, {})
     truth = {name: made[name] for name in _ARRAYS if name != "frames" and (name != "saturated" or made[name].any())}
@@ -212,7 +222,7 @@ def _object(scene: np.ndarray | None, config: SimulateBurstConfig, scale: float,
     if scene is None:
         if config.object_scale is not None:
             raise ValueError("the option 'object_scale' goes with an object")
-        return np.asarray(granulation(jax.random.key(config.seed + 1), (enough, enough), scale))
+        return np.asarray(granulation(jax.random.fold_in(jax.random.key(config.seed), 1), (enough, enough), scale))
     scene = np.asarray(scene, float)
     if scene.ndim != 2:
         raise ValueError(f"the object is an image (ny, nx); found the shape {scene.shape}")

@@ -140,6 +140,13 @@ def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         (["--wavelength", "617.3"], "the wavelength is given in angstrom, from 1000 to 10^7; found 617.3"),
         (["--diameter", "0"], "a telescope's diameter is given in metres"),
         (["--layers", "0:1"], "takes 4 values together"),
+        (["--jitter", "1 kg"], "'jitter' takes a number of arcsec"),
+        (["--jitter", "-0.1"], "the jitter's rms is a positive number"),
+        (["--corrected", "5000"], "too few for 5000 modes"),
+        (
+            ["--nodes", "400", "--psf-pixels", "64"],
+            "the nodes are 2 or more in each direction, and no more than pixels",
+        ),
         (["--frames", "0"], "'frames' takes 1 or more"),
         (["--obscuration", "0.3"], "'obscuration' takes a number where diameter is given"),
         (["--left", "0.5"], "'left' takes a fraction where modes are corrected"),

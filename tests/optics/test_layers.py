@@ -1,5 +1,6 @@
 """Turbulence at heights: PSFs that change over the field as a screen at that height says."""
 
+import astropy.units as u
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,11 @@ from jaxinv.optics.point_spread import ARCSEC
 
 TELESCOPE = optics.Telescope(1.0, 0.2)
 SHAPE, SCALE, HEIGHT = (128, 160), 0.059, 6000.0
+
+
+def test_quantities_are_taken() -> None:
+    given = (TELESCOPE, 854.2 * u.nm, SCALE * u.arcsec, 64, [optics.Zernike(3)], [0.0], SHAPE, (2, 2))
+    assert optics.LayeredPointSpread(*given).pupil.n_pixels == 22
 
 
 def layered(kind: type = optics.Zernike, **more) -> optics.LayeredPointSpread:
@@ -67,6 +73,8 @@ def test_what_is_refused() -> None:
         optics.LayeredPointSpread(
             TELESCOPE, 8542.0, SCALE, 64, [optics.Zernike(20), optics.Zernike(10)], (0.0, 1.0), SHAPE, (2, 2)
         )
+    with pytest.raises(ValueError, match="`n_frames` is a whole number from 1"):
+        layered(n_frames=0)
     with pytest.raises(ValueError, match="in metres above the telescope"):
         optics.metapupil(TELESCOPE, -1.0, (1.0, 1.0))
     with pytest.raises(ValueError, match=r"20 modes in 2 layers, .* \(20,\): its last axes are \(2, 20\)"):
