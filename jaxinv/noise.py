@@ -242,7 +242,7 @@ def _unpack(data: Any, sigma: Any, prediction: Any) -> tuple[Array, Array, Array
     """Values, sigma and validity in the prediction's shape and dtype, with harmless numbers where not valid."""
     mask = None
     if isinstance(data, Observation):
-        data, own, mask = data
+        data, own, mask, _ = data
         sigma = sigma if own is None else own
     dtype = prediction.dtype
     values = jnp.broadcast_to(jnp.asarray(data, dtype), prediction.shape)

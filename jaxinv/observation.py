@@ -15,11 +15,20 @@ class Observation(NamedTuple):
     Shapes: `values` is `(*batch, *prediction_shape)`; `sigma` and `mask` broadcast against it. `sigma` is one standard
     deviation in the units of `values` (`None`: the noise model's own). `mask` is `True` where a sample is valid
     (`None`: everywhere). A missing sample is a `False` in the mask or an infinite sigma, never a magic value.
+
+    `ids`, `(*batch,)`, are whole numbers that name the objects (`None`: 0, 1, 2, ... in their order). Whatever is drawn
+    at random for an object depends on its id: give a part of a batch its ids in the whole, and it is treated as there.
     """
 
     values: Any
     sigma: Any = None
     mask: Any = None
+    ids: Any = None
+
+    @classmethod
+    def of(cls, data: Any, **more: Any) -> Observation:
+        """An array or an `Observation` as an `Observation`, with `more` of its fields set."""
+        return (data if isinstance(data, cls) else cls(data))._replace(**more)
 
 
 class LazyArray(Protocol):

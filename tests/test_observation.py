@@ -1,12 +1,34 @@
 """Stokes cubes: shapes are checked, and only the rows asked for are read."""
 
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
-from jaxinv.observation import StokesCube
+from jaxinv.compute.batch import filled
+from jaxinv.noise import Gaussian
+from jaxinv.observation import Observation, StokesCube
+from jaxinv.optimize import fit
+from jaxinv.problem import Problem
 from jaxinv.results.solution import Solution, Status
+from tests.models import Line, X
 
 WAVELENGTH = np.arange(5.0)
+
+
+def test_a_piece_is_filled_up_with_objects_without_data() -> None:
+    data = Observation(np.ones((2, 3)), sigma=np.ones((2, 3)), ids=np.array([4, 5]))
+    more, known = filled((data, {"offset": np.array([1.0, 2.0])}), 4)
+    np.testing.assert_array_equal(np.isnan(more.values[:, 0]), [False, False, True, True])
+    np.testing.assert_array_equal(more.ids, [4, 5, 5, 5])
+    np.testing.assert_array_equal(known["offset"], [1, 2, 2, 2])
+    assert np.isfinite(data.values).all()
+
+
+@pytest.mark.parametrize("ids", [np.arange(3), np.array([0, -1]), np.array([0.0, 1.0]), np.array([0, 2**32])])
+def test_ids_are_whole_numbers_one_for_each_object(ids: np.ndarray) -> None:
+    problem = Problem(Line(), Gaussian(0.1), {"slope": dist.Normal(0, 1), "intercept": 0.0})
+    with pytest.raises(ValueError, match="ids of the objects are whole numbers"):
+        fit(problem, Observation(np.ones((2, len(X))), ids=ids))
 
 
 class Counting:

@@ -16,6 +16,7 @@ from jaxinv.amortization.flow import FAR, Flow, summary
 from jaxinv.amortization.settings import NormalizingFlow
 from jaxinv.compute.small_matrices import solve_upper
 from jaxinv.networks import Network
+from jaxinv.observation import Observation
 from jaxinv.optimize import fit
 from jaxinv.problem import Problem
 from jaxinv.sampling.programs import locate_all
@@ -82,7 +83,8 @@ def _examples(
         for start in range(0, n, _TOGETHER):
             keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(start, start + _TOGETHER))
             made = make(keys)
-            found = fit(problem, made.observed, fixed=made.known, first_index=start)
+            ids = np.arange(start, start + _TOGETHER)
+            found = fit(problem, Observation.of(made.observed, ids=ids), fixed=made.known)
             near = {name: np.asarray(found.parameters[name], np.float32) for name in problem.names}
             near = {
                 name: np.where(np.isfinite(value), value, np.asarray(priors.centre(problem.prior[name]), np.float32))

@@ -22,12 +22,14 @@ class Rows(NamedTuple):
         problem: what is known for each object is taken out of its prior; any sigma common to all is in its noise.
         observed: `(n, *data_shape)`, NaN where masked, or an `Observation` of that with each object's sigma.
         known: `(n, *parameter_shape)` each.
+        ids: `(n,)` of the objects, from which what is drawn for each follows.
         shape: the batch axes that the data came with.
     """
 
     problem: Problem
     observed: Any
     known: dict[str, np.ndarray]
+    ids: np.ndarray
     shape: tuple[int, ...]
 
     @property
@@ -40,13 +42,18 @@ class Rows(NamedTuple):
         """Of the data, float32 or float64."""
         return jax.tree.leaves(self.observed)[0].dtype
 
+    def pick(self, index: np.ndarray) -> Rows:
+        """Some of the objects, in a row."""
+        observed, known = jax.tree.map(lambda x: x[index], (self.observed, self.known))
+        return Rows(self.problem, observed, known, self.ids[index], (len(index),))
+
 
 def in_rows(problem: Problem, data: Any, fixed: Mapping[str, Any] | None) -> Rows:
     """Check what a method was given, and put the objects in a row.
 
     Raises:
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
-            not a parameter, or the data carry a unit.
+            not a parameter, the data carry a unit, or ids are no whole numbers from 0.
     """
     check_names(problem, "fixed", fixed or {})
     problem, values, sigma, shape = _prepare(problem, data, fixed)
@@ -56,14 +63,26 @@ def in_rows(problem: Problem, data: Any, fixed: Mapping[str, Any] | None) -> Row
     observed = observed if sigma is None else Observation(observed, sigma.reshape(observed.shape))
     problem = problem.given(known)
     problem = eqx.tree_at(lambda p: p.noise, problem, problem.noise.with_arrays(values.dtype))
-    return Rows(problem, observed, known, shape)
+    return Rows(problem, observed, known, _ids(Observation.of(data).ids, shape), shape)
+
+
+def _ids(ids: Any, shape: tuple[int, ...]) -> np.ndarray:
+    if ids is None:
+        return np.arange(int(np.prod(shape, dtype=int)), dtype=np.uint32)
+    ids = np.asarray(ids)
+    if ids.shape != shape or ids.dtype.kind not in "iu" or np.any(ids < 0) or np.any(ids >= 2**32):
+        raise ValueError(
+            f"the ids of the objects are whole numbers from 0 of the batch's shape {shape}; found {ids.dtype} of the "
+            f"shape {ids.shape}"
+        )
+    return ids.ravel().astype(np.uint32)
 
 
 def _prepare(
     problem: Problem, data: Any, fixed: Mapping[str, Any] | None
 ) -> tuple[Problem, np.ndarray, np.ndarray | None, tuple[int, ...]]:
     """The problem with any sigma common to all objects, values with NaN where masked, sigma of each object, batch."""
-    observation = data if isinstance(data, Observation) else Observation(data)
+    observation = Observation.of(data)
     for name, value in zip(Observation._fields, observation, strict=True):
         _check_numbers(name, value)
         if hasattr(value, "unit"):
@@ -170,6 +189,22 @@ def per_object(
             raise ValueError(f"`{what}[{name!r}]` has the shape {np.shape(value)}; expected {shape}") from None
         out[name] = array.reshape(n, *shape[len(batch) :])
     return out
+
+
+def filled(tree: Any, n: int) -> Any:
+    """Arrays of a piece of a batch filled up to `n` objects, so that all pieces run one compiled program.
+
+    An `Observation` is filled up with objects without data, which cost nothing; other arrays repeat the last object.
+    """
+
+    def fill(x: Any) -> Any:
+        if not isinstance(x, Observation):
+            return pad(x, n)
+        more = jax.tree.map(lambda x: pad(x, n), x)
+        more.values[len(x.values) :] = np.nan
+        return more
+
+    return jax.tree.map(fill, tree, is_leaf=lambda x: isinstance(x, Observation))
 
 
 def pad(array: np.ndarray, n: int) -> np.ndarray:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -48,7 +47,6 @@ def assure(
     fixed: Mapping[str, ArrayLike] | None = None,
     solver: LevenbergMarquardt | None = None,
     seed: int = 0,
-    first_index: int = 0,
 ) -> Assured:
     """Check quick answers by the exact forward model, and mend those that fail.
 
@@ -65,7 +63,6 @@ def assure(
         fixed: parameters known for each object.
         solver: of the full fit.
         seed: of its random starts.
-        first_index: as in `fit`.
 
     Raises:
         ValueError: as `fit`; or the answer is for another batch.
@@ -87,7 +84,7 @@ def assure(
         solver = dataclasses.replace(solver, enough=max(float(solver.enough), min(most, 1e30)))
         for k in range(0, left.size, _TOGETHER):
             some = left[k : k + _TOGETHER]
-            mended = _refit(rows, some, solution, solver, seed, first_index)
+            mended = _refit(rows, some, solution, solver, seed)
             kept = (mended.chi2 > solution.chi2[some]) & _converged(solution)[some]
             solution = merged(solution, some[~kept], mended, np.flatnonzero(~kept))
     return Assured(solution.each(lambda x: x.reshape(*rows.shape, *x.shape[1:])), route.reshape(rows.shape))
@@ -97,21 +94,18 @@ def _converged(solution: Solution) -> np.ndarray:
     return (solution.status == Status.CONVERGED) | (solution.status == Status.AT_BOUND)
 
 
-def _refit(
-    rows: batch.Rows, some: np.ndarray, solution: Solution, solver: Any, seed: int, first_index: int
-) -> Solution:
+def _refit(rows: batch.Rows, some: np.ndarray, solution: Solution, solver: Any, seed: int) -> Solution:
     """Fit a few objects, from where they are and from the usual starts."""
     chosen = batch.pad(some, _TOGETHER)
-    observed, known = jax.tree.map(lambda x: x[chosen], (rows.observed, rows.known))
-    empty = observed.values if isinstance(observed, Observation) else observed
+    few = rows.pick(chosen)
+    empty = few.observed.values if isinstance(few.observed, Observation) else few.observed
     empty[len(some) :] = np.nan
     centre = {name: np.asarray(priors.centre(rows.problem.prior[name])) for name in rows.problem.names}
     before = {}
     for name in rows.problem.names:
         value = solution.parameters[name][chosen]
         before[name] = np.where(np.isfinite(value), value, centre[name]).astype(rows.dtype)
-    few = batch.Rows(rows.problem, observed, known, (_TOGETHER,))
-    found = fit_rows(few, {}, solver, seed=seed, indices=first_index + chosen, before=before)
+    found = fit_rows(few, {}, solver, seed=seed, before=before)
     return found.each(lambda x: x[: len(some)])
 
 

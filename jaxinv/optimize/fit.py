@@ -78,7 +78,6 @@ def fit(
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
-    first_index: int = 0,
 ) -> Solution:
     """Invert: minimize the sum of squared whitened residuals, minus twice the log prior where it is not flat.
 
@@ -93,9 +92,7 @@ def fit(
             where the noise has no residuals.
         fixed: parameters known for each object, `(*batch, *parameter_shape)`, or one value for all.
         initial: first starting values in place of the forward model's estimates, same shapes.
-        seed: of the starting points that are drawn from the prior.
-        first_index: the index of the first object in a larger batch that is fitted in pieces: the pieces draw the
-            starting points that the whole would.
+        seed: of the starting points that are drawn from the prior, for each object by its id.
 
     Returns:
         A `Solution` whose arrays have the batch axes in front. Standard errors come from the inverse of the curvature
@@ -109,7 +106,7 @@ def fit(
     batch.check_names(problem, "initial", initial or {})
     rows = batch.in_rows(problem, data, fixed)
     first = batch.per_object(rows.problem, "initial", initial, rows.shape, rows.dtype)
-    return fit_rows(rows, first, solver, seed=seed, indices=first_index + np.arange(rows.n))
+    return fit_rows(rows, first, solver, seed=seed)
 
 
 def checked(solver: Solver | None, problem: Problem) -> Solver:
@@ -137,7 +134,6 @@ def fit_rows(
     solver: Solver,
     *,
     seed: int = 0,
-    indices: np.ndarray | None = None,
     before: Mapping[str, np.ndarray] | None = None,
 ) -> Solution:
     """As `fit`, of objects that are in rows already.
@@ -147,13 +143,11 @@ def fit_rows(
         first: starting values in place of the forward model's estimates.
         solver: of one object.
         seed: of the starts that are drawn.
-        indices: the objects' own in the whole that starts are drawn for.
         before: a start of each object that is tried before all others.
     """
     # Numbers as arrays, so that another tolerance is not another program.
     solver = jax.tree.map(np.float32, solver)
-    indices = np.arange(rows.n) if indices is None else indices
-    inputs = (rows.observed, rows.known, dict(first), dict(before or {}), indices.astype(np.uint32))
+    inputs = (rows.observed, rows.known, dict(first), dict(before or {}), rows.ids)
     common = (solver, rows.problem, jax.random.key(seed))
     matrix = isinstance(solver, LevenbergMarquardt) or solver.covariance == "dense"
     matrix |= sum(rows.problem.layout.sizes) <= MOST_DENSE
@@ -170,7 +164,7 @@ def fit_rows(
 
 def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
     solver, problem, key = common
-    observed, known, first, before, indices = inputs
+    observed, known, first, before, ids = inputs
     layout, coordinates = problem.layout, problem.coordinates
     dtype = jax.tree.leaves(observed)[0].dtype
 
@@ -179,7 +173,7 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         return jnp.sum(problem.noise.valid(values, observed))
 
     def begin(item: Any) -> Array:
-        observed, known, first, before, index = item
+        observed, known, first, before, identity = item
         guesses = problem.guess(observed, known)
         guesses = {name: guesses[name].astype(dtype) for name in guesses}
         for name in guesses:
@@ -188,13 +182,13 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         if before:
             guesses = {name: jnp.concatenate([before[name][None], guesses[name]]) for name in guesses}
         n_guesses = len(next(iter(guesses.values())))
-        draws = priors.sample(problem.prior, jax.random.fold_in(key, index), (max(solver.n_starts - n_guesses, 0),))
+        draws = priors.sample(problem.prior, jax.random.fold_in(key, identity), (max(solver.n_starts - n_guesses, 0),))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
         return jax.vmap(coordinates.vector)(points)[: solver.n_starts]
 
     n_valid = jax.vmap(count)(observed)
     # Nothing is done for objects without data, which fill a batch up to a size that is compiled already.
-    starts = _each(begin, (observed, known, first, before, indices), n_valid > 0)
+    starts = _each(begin, (observed, known, first, before, ids), n_valid > 0)
     if isinstance(problem.noise, Samplewise):
         noise = 1 + solver.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
         expected = (n_valid * jnp.maximum(noise, solver.enough)).astype(dtype)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from jaxinv.compute.batch import filled
 from jaxinv.compute.pieces import Pieces, join, n_done, remaining
-from jaxinv.observation import StokesCube
+from jaxinv.observation import Observation, StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.misfits import enough, misfit_limit, one_start, reached
@@ -171,12 +172,9 @@ def fit_pixels(
     seed: int,
 ) -> Solution:
     """Fit some neighbouring pixels, or a sample of all; filled up to `size`, so that all run one compiled program."""
-    n, spectra = len(pixels), ready.some_spectra(pixels)
-    padding = ((0, size - n),)
-    spectra = np.pad(spectra, (*padding, (0, 0), (0, 0)), constant_values=np.nan)
-    fixed = {name: np.pad(values, padding, mode="edge") for name, values in fixed.items()}
-    solution = fit(ready.problem, spectra, fixed=fixed, solver=solver, seed=seed, first_index=int(pixels[0]))
-    return solution.each(lambda array: array[:n])
+    data, fixed = filled((Observation(ready.some_spectra(pixels), ids=pixels), dict(fixed)), size)
+    solution = fit(ready.problem, data, fixed=fixed, solver=solver, seed=seed)
+    return solution.each(lambda array: array[: len(pixels)])
 
 
 def _arrays(solution: Solution) -> dict[str, np.ndarray]:

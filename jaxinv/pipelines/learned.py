@@ -14,6 +14,8 @@ import jax
 import numpy as np
 
 from jaxinv.amortization import ADAPTATION, adapt
+from jaxinv.compute.batch import filled
+from jaxinv.observation import Observation
 from jaxinv.optimize import Assured, LevenbergMarquardt, assure
 from jaxinv.optimize.assure import merged
 from jaxinv.pipelines.config import InvertConfig
@@ -208,8 +210,8 @@ class LearnedInversion:
         first, familiar = self.learned.network.begin(self.problem, spectra, fixed=fixed)
         answer = self.learned.network(self.problem, spectra, fixed=fixed, initial=first)
         found = assure(
-            self.problem, answer, spectra, chi2=self._plausible(size), doubtful=~familiar, fixed=fixed,
-            solver=self._solver, seed=self._seed, first_index=start,
+            self.problem, answer, Observation(spectra, ids=np.arange(start, start + size)),
+            chi2=self._plausible(size), doubtful=~familiar, fixed=fixed, solver=self._solver, seed=self._seed,
         )  # fmt: skip
         return Assured(found.solution.each(lambda x: x[: len(pixels)]), found.route[: len(pixels)])
 
@@ -227,9 +229,8 @@ class LearnedInversion:
 
     def _padded(self, pixels: np.ndarray, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Spectra and what is known of them, filled up to `size`, so that all run one compiled program."""
-        padding = ((0, size - len(pixels)),)
-        spectra = np.pad(self._ready.some_spectra(pixels), (*padding, (0, 0), (0, 0)), constant_values=np.nan)
-        return spectra, {name: np.pad(x, padding, mode="edge") for name, x in self._fixed(pixels).items()}
+        data, fixed = filled((Observation(self._ready.some_spectra(pixels)), self._fixed(pixels)), size)
+        return data.values, fixed
 
     def mended(self, solution: Solution, route: np.ndarray) -> tuple[Solution, np.ndarray]:
         """Maps in which pixels whose misfit is implausible beside their neighbours' were fitted anew, too."""
@@ -240,8 +241,8 @@ class LearnedInversion:
             return solution, route
         flat = solution.each(lambda x: x.reshape(-1, *x.shape[2:]))
         found = assure(
-            self.problem, flat.each(lambda x: x[odd]), self._ready.some_spectra(odd), chi2=0.0, fixed=self._fixed(odd),
-            solver=self._solver, seed=self._seed,
+            self.problem, flat.each(lambda x: x[odd]), Observation(self._ready.some_spectra(odd), ids=odd),
+            chi2=0.0, fixed=self._fixed(odd), solver=self._solver, seed=self._seed,
         )  # fmt: skip
         flat = merged(flat, odd, found.solution, np.arange(len(odd)))
         route = route.copy().ravel()

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinv.compute.batch import filled
 from jaxinv.compute.pieces import Pieces, join, n_done, remaining
-from jaxinv.observation import StokesCube
-from jaxinv.optimize import LevenbergMarquardt
+from jaxinv.observation import Observation, StokesCube
+from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.inversion import fit_pixels
 from jaxinv.pipelines.preparation import Preparation, matching, prepare, provenance
 from jaxinv.results.calibration import CalibrationReport
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
@@ -104,8 +104,9 @@ def posterior_predictive(
     index = pixel[0] * ready.cube.map_shape[1] + pixel[1]
     spectra = ready.spectra(index, index + 1)
     key = jax.random.key(config.seed)
-    posterior = draw(ready.problem, spectra, key=key, method=method_of(config), first_index=index)
-    return spectra[0], predict(ready.problem, spectra, posterior, key=key, n=n)[0], posterior
+    data = Observation(spectra, ids=np.array([index]))
+    posterior = draw(ready.problem, data, key=key, method=method_of(config))
+    return spectra[0], predict(ready.problem, data, posterior, key=key, n=n)[0], posterior
 
 
 def calibrate_observation(
@@ -140,18 +141,11 @@ def _sample_piece(
     advance: Advance,
 ) -> Posterior:
     solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    modes = fit_pixels(ready, np.arange(start, stop), size, fixed, solver, config.seed)
-    return draw(
-        ready.problem,
-        ready.spectra(start, stop),
-        key=jax.random.key(config.seed),
-        method=method,
-        fixed=fixed,
-        initial=modes,
-        first_index=start,
-        group=min(default_group(method), -(-size // len(jax.devices()))),  # the same program for a short piece
-        advance=advance,
-    )
+    data, fixed = filled((Observation(ready.spectra(start, stop), ids=np.arange(start, stop)), dict(fixed)), size)
+    modes = fit(ready.problem, data, fixed=fixed, solver=solver, seed=config.seed)
+    key = jax.random.key(config.seed)
+    found = draw(ready.problem, data, key=key, method=method, fixed=fixed, initial=modes, advance=advance)
+    return found.each(lambda x: x[: stop - start])
 
 
 def _summary(posterior: Posterior) -> dict[str, np.ndarray]:

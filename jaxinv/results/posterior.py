@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,12 @@ class Posterior:
     ess_tail: dict[str, np.ndarray]
     status: np.ndarray
     periods: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Posterior:
+        """The posterior with every array changed alike: cut, reshaped, picked from."""
+        names = ("draws", "stats", "scalars", "r_hat", "ess_bulk", "ess_tail")
+        groups = {group: {name: change(x) for name, x in getattr(self, group).items()} for group in names}
+        return dataclasses.replace(self, **groups, status=change(self.status))
 
     def quantile(self, q: float) -> dict[str, np.ndarray]:
         """The `q` quantile of every parameter over chains and draws, `(*batch, *parameter_shape)`.

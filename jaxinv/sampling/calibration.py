@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jaxinv.compute.pieces import Pieces, join, n_done, remaining
+from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.results.calibration import CalibrationReport
 from jaxinv.results.posterior import Posterior, PosteriorStatus
@@ -68,7 +69,8 @@ def calibrate(
             truth = {name: np.asarray(truth[name])[: stop - start] for name in problem.names}
             data = data[: stop - start]
             if isinstance(method, Method):
-                posterior = draw(problem, data, key=sampling, method=method, first_index=start, advance=advance)
+                data = Observation.of(data, ids=start + np.arange(stop - start))
+                posterior = draw(problem, data, key=sampling, method=method, advance=advance)
             else:
                 posterior = method(problem, data, jax.random.fold_in(sampling, start))
                 bar.update(stop - start)

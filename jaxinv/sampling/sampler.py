@@ -90,8 +90,6 @@ def draw(
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Solution | None = None,
     solver: Solver | None = None,
-    first_index: int = 0,
-    group: int = 0,
     advance: Advance | None = None,
 ) -> Posterior:
     """As `sample`, with a `Posterior` of plain arrays as the result.
@@ -99,14 +97,11 @@ def draw(
     Args:
         problem: see `sample`, as for the next five.
         data: `(*batch, *prediction_shape)`, or an `Observation` of that.
-        key: random key.
+        key: random key; each object draws from its own, which follows from this one and its id.
         method: `HMC()` by default.
         fixed: parameters known for each object.
         initial: what `fit` returned.
         solver: of the fit that finds the modes.
-        first_index: the index of the first object in a larger batch that is sampled in pieces: the pieces draw from the
-            keys that the whole would.
-        group: objects sampled together on one device, padded to that many; 0: chosen for the device and the batch.
         advance: told of the progress.
     """
     method = checked(method)
@@ -115,10 +110,10 @@ def draw(
     if initial is not None:
         _check_initial(rows, initial)
     else:
-        initial = fit(problem, data, fixed=fixed, solver=solver, first_index=first_index)
+        initial = fit(problem, data, fixed=fixed, solver=solver)
     no_data = np.asarray(programs.count_valid(rows.problem, rows.observed)) == 0
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
-    finished = _sampled(rows, chosen, initial, key, method, first_index, group, advance)
+    finished = _sampled(rows, chosen, initial, key, method, advance)
     return _posterior(rows, finished, chosen, no_data)
 
 
@@ -137,14 +132,14 @@ def _sampled(
     initial: Solution,
     key: Array,
     method: Method,
-    first_index: int,
-    group: int,
     advance: Advance | None,
 ) -> dict[str, Any]:
     """Draws and diagnostics of the chosen objects."""
+    n_devices = len(jax.devices())
+    # By the size of the whole batch, so that gaps in it make no other program.
+    size = n_devices * min(default_group(method), -(-rows.n // n_devices))
     problem, skipped = rows.problem, rows.n - len(chosen)
-    observed, known = jax.tree.map(lambda x: x[chosen], (rows.observed, rows.known))
-    rows = Rows(problem, observed, known, (len(chosen),))
+    rows = rows.pick(chosen)
     start, error = {}, {}
     for name in problem.names:  # a failed fit starts somewhere finite, and is judged by what comes of it
         shape = problem.prior[name].shape()
@@ -152,9 +147,7 @@ def _sampled(
         centre = np.asarray(priors.centre(problem.prior[name]))
         start[name] = np.where(np.isfinite(found), found, centre).astype(rows.dtype)
         error[name] = initial.standard_error[name].reshape(-1, *shape)[chosen].astype(rows.dtype)
-    n_devices = len(jax.devices())
-    size = n_devices * (group or min(default_group(method), -(-rows.n // n_devices)))
-    keys = programs.object_keys(key, first_index + chosen)
+    keys = programs.object_keys(key, rows.ids)
     work = runs.Work(method, rows, size, advance or (lambda objects, draws, divergences: None))
     work.advance(skipped, 0, 0)
     places = [
@@ -193,7 +186,7 @@ def predict(
         return x.reshape(rows.n, count, *x.shape[n_batch + 2 :])[:, chosen]
 
     draws = {name: some(name) for name in rows.problem.names}
-    keys = programs.object_keys(jax.random.fold_in(_checked(key), 1), np.arange(rows.n))
+    keys = programs.object_keys(jax.random.fold_in(_checked(key), 1), rows.ids)
     replicates = np.asarray(programs.replicate(rows.problem, rows.observed, rows.known, draws, keys))
     return replicates.reshape(*rows.shape, *replicates.shape[1:])
 

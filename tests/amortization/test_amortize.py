@@ -138,7 +138,7 @@ def test_the_slope_leads_back_into_the_support_but_never_out_of_it() -> None:
 def test_every_term_of_the_loss_has_a_gradient(problem: ji.Problem, loss: str, real: bool) -> None:
     estimator = untrained(problem, loss=loss)
     example = simulated(problem, Conditions(noise=(0.5, 2.0)), jax.random.key(3))
-    values, sigma, _ = example.observed
+    values, sigma, *_ = example.observed
     lesson = Lesson(example, ji.Observation(values if real else example.clean, sigma), jnp.asarray(real))
 
     def score(networks, term):

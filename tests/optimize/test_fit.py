@@ -333,7 +333,7 @@ def test_pieces_lanes_and_repetition_change_nothing() -> None:
     problem = Problem(Decay(), Gaussian(0.05), DECAY)
     data = np.stack([decay_data(seed) for seed in range(24)])
     whole, again = fit(problem, data), fit(problem, data)
-    pieces = [fit(problem, data[k : k + 8], first_index=k) for k in (0, 8, 16)]
+    pieces = [fit(problem, Observation(data[k : k + 8], ids=np.arange(k, k + 8))) for k in (0, 8, 16)]
     lanes = fit(problem, data, solver=LevenbergMarquardt(lanes=3))
     for name in DECAY:
         np.testing.assert_array_equal(again.parameters[name], whole.parameters[name])
@@ -477,7 +477,7 @@ def test_another_seed_sigma_or_tolerance_is_not_another_program(noise: type) -> 
     assert compilations(lambda: fit(problem(0.1), data, seed=1)) > 0
     assert compilations(lambda: fit(problem(0.2), data, seed=2)) == 0
     assert compilations(lambda: fit(problem(1), data, solver=LevenbergMarquardt(tolerance=0.1))) == 0
-    assert compilations(lambda: fit(problem(0.3), data, first_index=7, seed=2**40)) == 0
+    assert compilations(lambda: fit(problem(0.3), Observation(data, ids=np.arange(7, 10)), seed=2**40)) == 0
     key = jax.random.key
     method = Laplace(n_draws=100)
     assert compilations(lambda: draw(problem(0.1), data, key=key(1), method=method)) > 0

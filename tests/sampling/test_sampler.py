@@ -145,12 +145,12 @@ def test_keys() -> None:
 def test_pieces_of_a_batch_draw_what_the_whole_does(method: ji.HMC) -> None:
     problem, data, _, _ = polynomial(1)
     whole = draw(problem, data, key=KEY, method=method)
-    piece = draw(problem, data[1:], key=KEY, method=method, first_index=1)
+    piece = draw(problem, Observation(data[1:], ids=np.arange(1, len(data))), key=KEY, method=method)
     draws = whole.draws["coefficients"][1:]
     spread = draws.std((1, 2), keepdims=True)
     assert np.max(np.abs(piece.draws["coefficients"] - draws) / spread) < 1e-3
     np.testing.assert_allclose(piece.scalars["p_value"], whole.scalars["p_value"][1:], atol=1e-4)
-    # The index of an object is what tells its draws from another's.
+    # The id of an object is what tells its draws from another's.
     unnumbered = draw(problem, data[1:], key=KEY, method=method).draws["coefficients"]
     assert np.max(np.abs(unnumbered - draws) / spread) > 1
 
@@ -158,10 +158,14 @@ def test_pieces_of_a_batch_draw_what_the_whole_does(method: ji.HMC) -> None:
 def test_pieces_of_one_size_draw_the_same_to_the_bit() -> None:
     problem, data, _, _ = polynomial(1)
     found = ji.fit(problem, data)
-    options = {"key": KEY, "method": HMC(n_warmup=50, n_draws=50, max_doublings=1), "group": 2}
+    options = {"key": KEY, "method": HMC(n_warmup=50, n_draws=50, max_doublings=1)}
     whole = draw(problem, data, initial=found, **options).draws["coefficients"]
-    last = draw(problem, data[2:], initial=found.each(lambda x: x[2:]), first_index=2, **options)
-    np.testing.assert_array_equal(last.draws["coefficients"], whole[2:])
+    last = np.array(data)
+    last[:2] = np.nan  # without data, as what fills a piece up
+    piece = Observation(np.roll(last, -2, 0), ids=np.roll(np.arange(len(data)), -2))
+    piece = draw(problem, piece, initial=found.each(lambda x: np.roll(x, -2, 0)), **options)
+    assert np.all(piece.status[-2:] == PosteriorStatus.NO_DATA)
+    np.testing.assert_array_equal(piece.draws["coefficients"][:-2], whole[2:])
 
 
 def test_the_key_that_drew_the_data_can_draw_the_posterior() -> None:
