@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxinv.compute.store import Store
 from jaxinv.forward import Forward, Parameter, Parameters
 
 X = np.linspace(0, 2, 30)
@@ -83,6 +85,19 @@ class Direct(Forward):
 
     def __call__(self, parameters: Parameters) -> Array:
         return jnp.asarray(parameters["x"])[None]
+
+
+def cut_after(n_pieces: int, monkeypatch: Any) -> None:
+    """From here on a run is interrupted when it has kept so many pieces."""
+    kept, write = [], Store.write
+
+    def interrupted(store: Store, start: int, stop: int, arrays: Any) -> None:
+        write(store, start, stop, arrays)
+        kept.append((start, stop))
+        if len(kept) == n_pieces:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "write", interrupted)
 
 
 def compilations(work: Callable[[], object]) -> int:

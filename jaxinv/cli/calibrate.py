@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxinv.cli.inputs import add_observation, inputs_of, read_instrument, read_observation
 from jaxinv.cli.invert import describe
+from jaxinv.cli.job import Job, silent
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_pictures, fingerprint_of, keep_inputs, sha256
 from jaxinv.cli.sample import GROUPS, SampleOptions
@@ -42,9 +43,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     """Read, simulate, sample, report."""
     options = gather(SampleOptions, arguments, arguments.config)
     output = Path(arguments.output)
-    from jaxinv import io, plot
-    from jaxinv.compute.pieces import n_done
-    from jaxinv.pipelines import calibrate_observation, prepare
+    from jaxinv import plot
+    from jaxinv.pipelines import plan_calibration, prepare
 
     check_pictures(output)
     keep_inputs([output], inputs_of(arguments, options))
@@ -53,24 +53,16 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     cube = read_observation(arguments.observation, options)
     keep_inputs([output], cube.source)
     psf, _ = read_instrument(options)
-    fingerprint = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
-    partial = output.with_name(output.name + ".partial")
-    if arguments.restart:
-        io.discard_folder(partial)
-    # An unfinished run's picture is its own.
-    io.check_writable(output, overwrite=arguments.overwrite or io.unfinished(partial) == fingerprint)
+    depends = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
+    say = silent if arguments.quiet else print
+    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite, say=say)
+    job.begin(output)
     ready = prepare(cube, options.pipeline, psf=psf)
-    describe(ready, cube, print if not arguments.quiet else lambda *_: None)
-    pieces = io.PieceStore(partial, fingerprint)
-    try:
-        report = calibrate_observation(
-            ready, options.pipeline, arguments.number, pieces=pieces, progress=not arguments.quiet
-        )
-    except KeyboardInterrupt:
-        kept = f": {n_done(pieces, arguments.number)} of {arguments.number} simulated pixels are kept in {partial}"
-        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
+    describe(ready, cube, say)
+    run = plan_calibration(ready, arguments.number)
+    report = job.carry_out(run, "simulated pixels", progress=not arguments.quiet)
     plot.save(plot.calibration(report), output)
     print(report.table())
     print(f"wrote       {output}")
-    pieces.discard()
+    job.finish()
     return 0

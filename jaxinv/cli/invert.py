@@ -17,16 +17,9 @@ from jaxinv.cli.inputs import (
     read_instrument,
     read_observation,
 )
+from jaxinv.cli.job import Job, Say, silent
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import (
-    check_outputs,
-    fingerprint_of,
-    finished,
-    identity,
-    keep_inputs,
-    save_picture,
-    sha256,
-)
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
 from jaxinv.pipelines.config import InvertConfig, option
 
 NAME = "invert"
@@ -52,7 +45,7 @@ GROUPS = {
     "instrument": ("psf_file", "cavity_map", "stray_light", "macroturbulence"),
     "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
     "method": ("method", "network", "adapt", "keep_network"),
-    "solver": ("starts", "max_iterations", "chunk_size", "seed"),
+    "solver": ("starts", "max_iterations", "covariance", "chunk_size", "seed"),
 }
 
 _TO_KEEP = 300
@@ -94,7 +87,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(InvertOptions, arguments, arguments.config)
     output = Path(arguments.output)
     picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    say = (lambda *_: None) if arguments.quiet else print
+    say = silent if arguments.quiet else print
     check_outputs(output, picture, inputs=inputs_of(arguments, options))
     cube = read_observation(arguments.observation, options)
     invert_cube(
@@ -109,7 +102,7 @@ def invert_cube(
     output: Path,
     picture: Path | None,
     command_line: str,
-    say: Any,
+    say: Say,
     *,
     restart: bool = False,
     overwrite: bool = False,
@@ -118,8 +111,7 @@ def invert_cube(
     import numpy as np
 
     from jaxinv import io, plot
-    from jaxinv.compute.pieces import n_done
-    from jaxinv.pipelines import adapt_network, invert, load_network, prepare
+    from jaxinv.pipelines import load_network, plan_inversion, prepare
     from jaxinv.results.solution import Route
 
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
@@ -135,39 +127,24 @@ def invert_cube(
     elif given := [n for n in ("network", "adapt", "keep_network") if getattr(options, n) is not None]:
         raise ValueError(f"the option {given[0]!r} goes with the method learned; found lm")
     digest = sha256([*cube.source])
-    fingerprint = fingerprint_of(options, digest)
-    partial = output.with_name(output.name + ".partial")
-    if finished(output, identity(fingerprint), overwrite=overwrite):
+    job = Job(output, fingerprint_of(options, digest), restart=restart, overwrite=overwrite, say=say)
+    if job.is_finished():
         maps = io.read_maps(output)
         if picture is not None and not picture.exists():
             save_picture(lambda: plot.quicklook(maps), picture)
-        io.discard_folder(partial)
-        say(f"{output} holds the result of this command already (--overwrite makes it anew)")
         return maps
-    if picture is not None:
-        io.check_writable(picture, overwrite=overwrite or io.unfinished(partial) == fingerprint)
-    ready = prepare(cube, config, psf=psf)
-    n_pixels = ready.cube.n_pixels
+    job.begin(picture)
+    ready = prepare(cube, config, psf=psf, wavelength_offset=offset)
     describe(ready, cube, say)
-    if restart:
-        io.discard_folder(partial)
-    pieces = io.PieceStore(partial, fingerprint)
-    if done := n_done(pieces, n_pixels):
-        say(f"resuming    {done} of {n_pixels} pixels are done already")
-    begin = time.perf_counter()
-    if config.method == "learned":
-        network = adapt_network(cube, config, psf=psf, wavelength_offset=offset, network=network, progress=say is print)
-        say(f"network     {Path(network.path).name}" + (f", adapted by {network.adapted}" if network.adapted else ""))
-    try:
-        maps = invert(
-            cube, config, psf=psf, wavelength_offset=offset, network=network, pieces=pieces, progress=say is print
-        )
-    except KeyboardInterrupt:
-        kept = f": {n_done(pieces, n_pixels)} of {n_pixels} pixels are kept in {partial}"
-        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
-    seconds = time.perf_counter() - begin
+    begin, shown = time.perf_counter(), say is print
+    run = plan_inversion(ready, network, progress=shown)
+    if run.learned is not None:
+        gained = f", adapted by {run.learned.adapted}" if run.learned.adapted else ""
+        say(f"network     {Path(run.learned.path).name}{gained}")
+    maps = job.carry_out(run, progress=shown)
+    seconds, n_pixels = time.perf_counter() - begin, ready.cube.n_pixels
     origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": identity(fingerprint)})
+    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": job.identity})
     io.write_maps(output, maps, overwrite=overwrite)
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
@@ -177,14 +154,14 @@ def invert_cube(
     if maps.route is not None:
         ways = {route.name.lower(): int(np.sum(maps.route == route)) for route in Route}
         say(f"route       {', '.join(f'{n} {name}' for name, n in ways.items())}")
-    if network is not None and options.keep_network is not None:
-        network.save(options.keep_network)
+    if run.learned is not None and options.keep_network is not None:
+        run.learned.save(options.keep_network)
         written.append(options.keep_network)
     usable = maps.chi2[np.isfinite(maps.chi2)]
     say(f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)")
     say(f"time        {seconds:.1f} s, {1e3 * seconds / max(n_pixels, 1):.2f} ms per pixel, compilation included")
     say(f"wrote       {' and '.join(written)}")
-    pieces.discard()
+    job.finish()
     return maps
 
 

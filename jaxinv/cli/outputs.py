@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,31 +85,6 @@ def fingerprint_of(options: Any, digest: str, **more: str) -> dict[str, str]:
         "version": __version__,
         **more,
     }
-
-
-def identity(fingerprint: Mapping[str, str]) -> str:
-    """A fingerprint in one word, which a result keeps in its provenance as `run`."""
-    return hashlib.sha256(json.dumps(dict(fingerprint), sort_keys=True).encode()).hexdigest()
-
-
-def finished(output: Path, run: str, *, overwrite: bool) -> bool:
-    """Whether `output` is already the result of this very run.
-
-    Raises:
-        OutputError: it is something else, and may not be replaced.
-    """
-    from jaxinv import io
-
-    if overwrite or not output.exists():
-        return False
-    try:
-        found = io.provenance_of(output).get("run")
-    except (io.InputError, OSError):
-        found = None
-    if found == run:
-        return True
-    io.check_writable(output, overwrite=False)
-    return False
 
 
 def save_picture(make: Callable[[], Any], path: Path) -> bool:

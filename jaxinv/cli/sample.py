@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from jaxinv.cli.inputs import (
 )
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
 from jaxinv.cli.invert import describe
+from jaxinv.cli.job import Job, Say, silent
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, finished, identity, keep_inputs, save_picture, sha256
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
 from jaxinv.pipelines.config import SampleConfig
 
 NAME = "sample"
@@ -74,12 +74,9 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(SampleOptions, arguments, arguments.config)
     output = Path(arguments.output)
     picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    say = (lambda *_: None) if arguments.quiet else print
-    import numpy as np
-
+    say = silent if arguments.quiet else print
     from jaxinv import io, plot
-    from jaxinv.compute.pieces import n_done
-    from jaxinv.pipelines import prepare, sample_maps
+    from jaxinv.pipelines import PosteriorRun, prepare
 
     store = None if arguments.store is None else Path(arguments.store)
     inputs = inputs_of(arguments, options)
@@ -88,80 +85,43 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     cube = read_observation(arguments.observation, options)
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
     psf, offset = read_instrument(options)
-    config = options.pipeline
     digest = sha256([*cube.source])
-    fingerprint = fingerprint_of(options, digest, store=str(store))
-    partial = output.with_name(output.name + ".partial")
-    if finished(output, identity(fingerprint), overwrite=arguments.overwrite):
-        if store is not None and not store.exists():
-            raise io.OutputError(f"{output} is finished, but the draws in {store} are gone: pass --overwrite")
+    job = Job(
+        output,
+        fingerprint_of(options, digest, draws="kept" if store else ""),
+        kept=store,
+        restart=arguments.restart,
+        overwrite=arguments.overwrite,
+        say=say,
+    )
+    if job.is_finished():
         if picture is not None and not picture.exists():
             maps = io.read_posteriors(output)
             save_picture(lambda: plot.posterior_quicklook(maps), picture)
-        io.discard_folder(partial)
-        say(f"{output} holds the result of this command already (--overwrite makes it anew)")
         return 0
-    ours = not arguments.restart and io.unfinished(partial) == fingerprint
-    if picture is not None:
-        io.check_writable(picture, overwrite=arguments.overwrite or ours)
-    if store is not None and store.exists() and not ours:
-        if not arguments.overwrite and io.unfinished(partial).get("store") != str(store):
-            raise io.OutputError(f"{store} exists already: choose another name or pass --overwrite")
-        check_store(store)
-    ready = prepare(cube, config, psf=psf)
-    n_pixels = ready.cube.n_pixels
+    job.begin(picture)
+    ready = prepare(cube, options.pipeline, psf=psf, wavelength_offset=offset)
     describe(ready, cube, say)
-    if arguments.restart:
-        io.discard_folder(partial)
-    pieces = io.PieceStore(partial, fingerprint)
-    done = n_done(pieces, n_pixels)
-    if store is not None and not done and store.exists():
-        check_store(store)  # nothing older is removed before all else is known to be right
-        io.discard_folder(store)
-    if done:
-        if store is not None and not store.exists():
-            raise io.OutputError(f"{store} with the draws of {done} finished pixels is gone: pass --restart")
-        say(f"resuming    {done} of {n_pixels} pixels are done already")
-    keep = None
-    if store is not None:
-        chains = config.chains if config.method in ("nuts", "hmc") else 1
-        n_draws = (config.draws if chains > 1 or config.method in ("nuts", "hmc") else 4 * config.draws) // config.thin
-        keep = io.DrawStore(store, ready.cube.map_shape, (chains, n_draws), ready.problem.forward.units).write
     begin = time.perf_counter()
-    try:
-        maps = sample_maps(
-            cube, config, psf=psf, wavelength_offset=offset, pieces=pieces, keep=keep, progress=say is print
-        )
-    except KeyboardInterrupt:
-        kept = f": {n_done(pieces, n_pixels)} of {n_pixels} pixels are kept in {partial}"
-        raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
+    maps = job.carry_out(PosteriorRun(ready, keep_draws=store is not None), progress=say is print)
     seconds = time.perf_counter() - begin
     origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": identity(fingerprint)})
+    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": job.identity})
     io.write_posteriors(output, maps, overwrite=arguments.overwrite)
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.posterior_quicklook(maps), picture):
         written.append(str(picture))
     if store is not None:
         written.append(str(store))
-    _summarize(maps, seconds, say, np)
+    _summarize(maps, seconds, say)
     say(f"wrote       {' and '.join(written)}")
-    pieces.discard()
+    job.finish()
     return 0
 
 
-def check_store(store: Path) -> None:
-    """An older store of draws may be replaced, and nothing that is not one."""
-    from jaxinv import io
+def _summarize(maps: Any, seconds: float, say: Say) -> None:
+    import numpy as np
 
-    inside = [path.name for path in store.iterdir()] if store.is_dir() else [""]
-    # Zarr writes `zarr.json` as `zarr.<digits>.partial` first, which is what a killed run may have left.
-    ours = [name in ("posterior", "zarr.json") or re.fullmatch(r"zarr\..*\.partial", name) for name in inside]
-    if not all(ours):
-        raise io.OutputError(f"{store} is no store of draws: it is left alone; choose another name")
-
-
-def _summarize(maps: Any, seconds: float, say: Any, np: Any) -> None:
     count = {name.replace("_", " "): n for name, n in maps.count().items() if n}
     say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
     if "divergences" in maps.scalars:

@@ -7,8 +7,9 @@ import dataclasses
 import time
 from pathlib import Path
 
+from jaxinv.cli.job import Job, silent
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, finished, identity, save_picture, sha256
+from jaxinv.cli.outputs import check_outputs, save_picture, sha256
 from jaxinv.pipelines.config import SimulateBurstConfig
 
 NAME = "simulate-burst"
@@ -64,8 +65,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     """Read what is seen, simulate, write."""
     config = gather(SimulateBurstConfig, arguments, arguments.config)
     from jaxinv import __version__, io, plot
-    from jaxinv.compute.pieces import n_done
-    from jaxinv.pipelines.burst import plan_burst, simulate_frames
+    from jaxinv.pipelines.burst import BurstRun, plan_burst
 
     output = Path(arguments.output)
     picture = None if arguments.plot is None else Path(arguments.plot)
@@ -75,33 +75,23 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     stars = None if arguments.stars is None else io.read_stars(arguments.stars)
     flat = None if arguments.flat is None else io.read_map(arguments.flat)
     kinds = [name for name in ("object", "stars", "flat") if getattr(arguments, name) is not None]
-    fingerprint = {"input": sha256(sources), "kinds": " ".join(kinds), "options": repr(config), "version": __version__}
-    run = identity(fingerprint)
-    say = (lambda *_: None) if arguments.quiet else print
-    partial = output.with_name(output.name + ".partial")
-    if finished(output, run, overwrite=arguments.overwrite):
-        say(f"{output} holds the result of this command already (--overwrite makes it anew)")
+    digest = sha256(sources)
+    depends = {"input": digest, "kinds": " ".join(kinds), "options": repr(config), "version": __version__}
+    say = silent if arguments.quiet else print
+    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite, say=say)
+    if job.is_finished():
         return 0
     plan = plan_burst(config, scene=scene, stars=stars, flat=flat)
-    if picture is not None:
-        io.check_writable(picture, overwrite=arguments.overwrite)
+    job.begin(picture)
     describe(plan, say)
-    if arguments.restart:
-        io.discard_folder(partial)
-    pieces = io.PieceStore(partial, fingerprint)
-    if done := n_done(pieces, config.frames):
-        say(f"resuming    {done} of {config.frames} frames are done already")
     begin = time.perf_counter()
-    try:
-        burst = simulate_frames(plan, pieces=pieces, progress=say is print)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f": the same command goes on from what is in {partial}") from None
+    burst = job.carry_out(BurstRun(plan), "frames", progress=say is print)
     provenance = {
         "version": __version__,
         "command": command_line,
-        "run": run,
+        "run": job.identity,
         **{name: str(value) for name, value in dataclasses.asdict(config).items()},
-        **({"files": ", ".join(sources), "input": fingerprint["input"]} if sources else {}),
+        **({"files": ", ".join(sources), "input": digest} if sources else {}),
         "turbulence": f"r0 {plan.atmosphere.r0:.6g} m at {plan.model.wavelength:g} angstrom",
         "telescope": plan.model.pupil.telescope.source or f"{plan.model.pupil.telescope.diameter:g} m",
     }
@@ -109,7 +99,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.burst(burst), picture):
         written.append(str(picture))
-    pieces.discard()
+    job.finish()
     if "saturated" in burst.truth:
         say(f"saturated   {int(burst.truth['saturated'].sum())} pixels are full (SATURATED says which)")
     say(f"time        {time.perf_counter() - begin:.1f} s, compilation included")

@@ -7,8 +7,9 @@ import dataclasses
 from pathlib import Path
 
 from jaxinv.cli.inputs import read_observation
+from jaxinv.cli.job import Job
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import keep_inputs
+from jaxinv.cli.outputs import check_outputs, sha256
 from jaxinv.pipelines.config import SynthesizeConfig, option
 
 NAME = "synthesize"
@@ -58,32 +59,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--plot", metavar="FILE.png", help="draw the spectrum of the first pixel")
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
+    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
     """Read parameters, synthesize, write."""
     del command_line
     options = gather(SynthesizeOptions, arguments, arguments.config)
-    from jaxinv import io, plot
-    from jaxinv.pipelines import synthesize
+    from jaxinv import __version__, io, plot
+    from jaxinv.pipelines import plan_synthesis
 
-    outputs = [None if path is None else Path(path) for path in (arguments.output, arguments.plot)]
-    keep_inputs(outputs, [arguments.maps, arguments.like, arguments.config, options.psf_file])
-    for path in outputs:
-        if path is not None:
-            io.check_writable(path, overwrite=arguments.overwrite)
+    output, picture = Path(arguments.output), None if arguments.plot is None else Path(arguments.plot)
+    sources = [path for path in (arguments.maps, arguments.like, options.psf_file) if path is not None]
+    check_outputs(output, picture, inputs=[*sources, arguments.config])
+    given = [name for name in ("maps", "like") if getattr(arguments, name) is not None]
+    depends = {"input": sha256(sources), "kinds": " ".join(given), "options": repr(options), "version": __version__}
+    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite)
+    io.check_writable(output, overwrite=arguments.overwrite)
+    job.begin(picture)
     header, parameters = {}, dict(_TYPICAL)
     if arguments.maps is not None:
         maps = io.read_maps(arguments.maps)
         header, parameters = maps.header, dict(maps.parameters)
     wavelength = None if arguments.like is None else read_observation([arguments.like]).wavelength
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
-    cube = synthesize(parameters, options, wavelength=wavelength, psf=psf, header=header)
-    io.write_stokes(arguments.output, cube, overwrite=arguments.overwrite)
-    written = [arguments.output]
-    if arguments.plot is not None:
-        plot.save(plot.profiles(cube.values[:1][0, :1], None, cube.wavelength), arguments.plot)
-        written.append(arguments.plot)
-    ny, nx = cube.map_shape
-    print(f"wrote {' and '.join(written)}: {ny} x {nx} pixels, {len(cube.wavelength)} wavelengths")
+    run = plan_synthesis(parameters, options, wavelength=wavelength, psf=psf, header=header)
+    cube = job.carry_out(run, progress=not arguments.quiet)
+    io.write_stokes(output, cube, overwrite=arguments.overwrite)
+    written = [str(output)]
+    if picture is not None:
+        plot.save(plot.profiles(cube.values[:1][0, :1], None, cube.wavelength), picture)
+        written.append(str(picture))
+    job.finish()
+    if not arguments.quiet:
+        ny, nx = cube.map_shape
+        print(f"wrote {' and '.join(written)}: {ny} x {nx} pixels, {len(cube.wavelength)} wavelengths")
     return 0

@@ -5,8 +5,10 @@ How large the pieces are and who does them is how the work is done, never part o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+import abc
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,12 +16,11 @@ from jaxinv.compute.batch import filled
 from jaxinv.compute.progress import Advance, Progress
 from jaxinv.compute.store import Store
 
-Read = Callable[[int, int], Any]
-"""The inputs of objects `start` to `stop`: arrays with one leading axis, and `Observation`s."""
+Result = TypeVar("Result")
 
 
 class Work(Protocol):
-    """What is done with a piece: a pure function of its inputs, filled up to the size of all pieces (see `filled`).
+    """What is done with a piece: a pure function of its inputs, which are filled up to the size of all pieces.
 
     Returns arrays by name, with the leading axis of the inputs; tells `advance` of objects done on the way.
     """
@@ -27,26 +28,68 @@ class Work(Protocol):
     def __call__(self, inputs: Any, advance: Advance, /) -> dict[str, np.ndarray]: ...
 
 
-def run(
-    work: Work, read: Read, store: Store, *, size: int, label: str, unit: str = "px", progress: bool = False
-) -> None:
-    """Do what is left of a store.
+class Run(abc.ABC, Generic[Result]):
+    """What there is to do, made ready: objects, what is done with a piece of them, and what becomes of the whole.
 
-    Args:
-        work: what is done with a piece.
-        read: its inputs.
-        store: what is done, and where results go.
-        size: objects of a piece.
+    Attributes:
         label: what is being done, for the bar.
         unit: what an object is called there.
-        progress: show the bar.
+        missing: what stands for objects that were not computed in arrays of whole numbers.
+        axes: names of arrays' axes behind those of the batch.
+        units: of arrays.
     """
-    with Progress(store.n, progress, store.n_done, label=label, unit=unit) as bar:
-        for start, stop in store.todo(min(size, store.n)):
-            told = _UpTo(bar, stop - start)
-            made = work(filled(read(start, stop), min(size, store.n)), told)
-            store.write(start, stop, {name: values[: stop - start] for name, values in made.items()})
-            told.rest()
+
+    label: ClassVar[str]
+    unit: ClassVar[str] = "px"
+    missing: ClassVar[Mapping[str, int]] = {}
+    axes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    units: Mapping[str, str] = {}
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of the batch of objects, `(n,)` or `(ny, nx)`."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Objects of a piece, at most."""
+
+    @abc.abstractmethod
+    def read(self, start: int, stop: int) -> Any:
+        """The inputs of objects `start` to `stop`: arrays with one leading axis, and `Observation`s."""
+
+    @abc.abstractmethod
+    def work(self) -> Work:
+        """What is done with a piece; holds no more than it needs, so that it can be sent elsewhere."""
+
+    @abc.abstractmethod
+    def result(self, store: Store) -> Result:
+        """What the arrays come to, from a store in which all is done."""
+
+    def store(self, path: str | os.PathLike[str] | None = None, depends: Mapping[str, str] | None = None) -> Store:
+        """Where it goes: a folder, begun or gone on with, or memory. See `Store`."""
+        return Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
+
+    def into(self, store: Store | None = None, *, progress: bool = False) -> Result:
+        """Do what is left to do.
+
+        Args:
+            store: what is done, and where the rest goes; memory where `None`.
+            progress: show a bar.
+        """
+        store = self.store() if store is None else store
+        size = min(self.size, store.n)
+        todo = store.todo(size)
+        work = self.work() if todo else None
+        with Progress(store.n, progress, store.n_done, label=self.label, unit=self.unit) as bar:
+            for start, stop in todo:
+                told = _UpTo(bar, stop - start)
+                assert work is not None
+                made = work(filled(self.read(start, stop), size), told)
+                store.write(start, stop, {name: values[: stop - start] for name, values in made.items()})
+                told.rest()
+        return self.result(store)
 
 
 class _UpTo:
@@ -61,5 +104,4 @@ class _UpTo:
         self._bar(objects, draws, divergences)
 
     def rest(self) -> None:
-        self._bar(self._left)
-        self._left = 0
+        self(self._left)

@@ -1,4 +1,4 @@
-"""The store of a run: arrays by object as Zarr, a mark for each object that is done, and all that the result depends on.
+"""The store of a run: arrays by object as Zarr, a mark for each that is done, and all that the result depends on.
 
 How the objects were cut in pieces is not in it: what is left is cut anew by whoever goes on. One process at a time
 writes a store; each of its files is replaced as a whole, and a mark follows the arrays that it speaks of, so that a run
@@ -73,6 +73,7 @@ class Store:
         self._units, self._axes, self._missing = dict(units or {}), dict(axes or {}), dict(missing or {})
         own = {"shape": list(self.shape), "depends": dict(depends or {})}
         self._group = _in_memory(own) if self.path is None else self._begin(self.path, own)
+        self._names: list[str] = self.attributes.get("names", [])
         self._done = self._marks()
 
     def _begin(self, path: Path, own: dict[str, Any]) -> Any:
@@ -98,7 +99,7 @@ class Store:
                         (Path(folder) / name).unlink()
             if found:
                 return zarr.open_group(str(path), mode="r+")
-            return zarr.create_group(str(path), zarr_format=3, overwrite=True, attributes={_OWN: own})
+            return zarr.create_group(str(path), zarr_format=3, attributes={_OWN: own})
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -118,7 +119,7 @@ class Store:
         store.path, store.shape = Path(path), tuple(found["shape"])
         store._units, store._axes, store._missing = {}, {}, {}
         store._group = zarr.open_group(str(path), mode="r")
-        store._done = store._marks()
+        store._names, store._done = found.get("names", []), store._marks()
         return store
 
     @property
@@ -149,6 +150,9 @@ class Store:
     def write(self, start: int, stop: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Objects `start` to `stop`: arrays `(stop - start, ...)` by name, and then their marks."""
         try:
+            if new := [name for name in arrays if name not in self._names]:
+                self._names += new
+                self.describe(names=self._names)
             for name, values in arrays.items():
                 self._put(name, start, np.asarray(values))
             self._put(_DONE, start, np.ones(stop - start, np.uint8))
@@ -164,9 +168,8 @@ class Store:
         return name in self._group
 
     def names(self, group: str = "") -> list[str]:
-        """Arrays of a group, or all of them."""
-        found = [name for name, _ in self._group.members(max_depth=None) if not hasattr(self._group[name], "members")]
-        return sorted(name for name in found if name.startswith(f"{group}/" if group else "") and name != _DONE)
+        """Arrays of a group, or all of them, in the order in which they were first written."""
+        return [name for name in self._names if name.startswith(f"{group}/" if group else "") and name in self._group]
 
     def __getitem__(self, name: str) -> np.ndarray:
         """An array, `(*shape, ...)`.
@@ -185,9 +188,17 @@ class Store:
         factor = self._factor(name, values.dtype)
         return values if factor == 1 else values / factor
 
+    def lazy(self, name: str) -> Any:
+        """An array without a unit that stays where it is until parts of it are asked for."""
+        return self._group[name]
+
     def group(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of a group, by their own names."""
         return {each.split("/", 1)[1]: self[each] for each in self.names(name)}
+
+    def arrays(self, without: str = "") -> dict[str, np.ndarray]:
+        """All arrays by name, but those of one group."""
+        return {name: self[name] for name in self.names() if not (without and name.startswith(f"{without}/"))}
 
     def unit(self, name: str) -> str:
         """Of an array, as it comes out of here; "" where it has none."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, is_world_card, open_fits, write_fits
+from jaxinv.results.units import DEGREES, shown_unit
 
 _CARD = 68
 """Characters that fit a FITS card."""
@@ -86,19 +87,6 @@ def provenance_table(provenance: Mapping[str, Any]) -> Any:
         for k, name in enumerate(("key", "value"))
     ]
     return fits.BinTableHDU.from_columns(columns, name="PROVENANCE")
-
-
-DEGREES = 180 / np.pi
-
-
-def degrees_in(unit: str) -> float:
-    """What a value is multiplied by on its way into a file, where angles are degrees: 1 for all others."""
-    return DEGREES if unit == "rad" else 1.0
-
-
-def shown_unit(unit: str) -> str:
-    """The unit of a value in a file."""
-    return "deg" if unit == "rad" else unit
 
 
 def read_image(path: str | os.PathLike[str], hdu: Any) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import open_fits
-from jaxinv.io.images import Images, degrees_in, kept_cards, read_image, read_provenance, shown_unit, unit_of
+from jaxinv.io.images import Images, kept_cards, read_image, read_provenance, unit_of
 from jaxinv.results.solution import Route, Solution, SolutionMap, Status
+from jaxinv.results.units import degrees_in, shown_unit
 
 
 def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bool = False) -> None:
@@ -17,12 +18,11 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
 
     Extensions: one image for each parameter (`EXTNAME` its name in capitals, `BUNIT`, angles in degrees, the input's
     world coordinates); its standard error (`..._ERR`); `CHI2`; `STATUS` and, of a network's answers, `ROUTE` (their
-    codes stand in the headers); `ITERATIONS`, `STARTS`; `COVARIANCE`, `(n, n, ny, nx)` with labels and units in the
-    header; the table `PROVENANCE`.
+    codes stand in the headers); `ITERATIONS`, `STARTS`; where there is one, `COVARIANCE`, `(n, n, ny, nx)` with labels
+    and units in the header; the table `PROVENANCE`.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
-        InputError: the maps have no dense covariance.
     """
     solution = maps.solution
     images = Images(maps.header, maps.provenance)
@@ -39,8 +39,13 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
         images.add_codes("ROUTE", maps.route, Route)
     images.add("ITERATIONS", solution.iterations.astype(np.int32), comment="model evaluations over all starts")
     images.add("STARTS", solution.starts.astype(np.int16), comment="starting points used")
-    if not solution.has_matrix:
-        raise InputError("the maps have no dense covariance, which their file holds: fit with one")
+    if solution.has_matrix:
+        _add_covariance(images, maps)
+    images.write(path, overwrite=overwrite)
+
+
+def _add_covariance(images: Images, maps: SolutionMap) -> None:
+    solution = maps.solution
     units = [maps.units.get(label.partition("[")[0], "") for label in solution.labels]
     factor = np.array([degrees_in(unit) for unit in units])
     covariance = solution.covariance * (factor[:, None] * factor).astype(solution.covariance.dtype)
@@ -48,7 +53,6 @@ def write_maps(path: str | os.PathLike[str], maps: SolutionMap, *, overwrite: bo
     for index, (label, unit) in enumerate(zip(solution.labels, units, strict=True), 1):
         header[f"PAR{index}"] = label
         header[f"UNIT{index}"] = shown_unit(unit)
-    images.write(path, overwrite=overwrite)
 
 
 def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
@@ -59,9 +63,7 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
     """
     with open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]
-        missing = [
-            name for name in ("CHI2", "STATUS", "ITERATIONS", "STARTS", "COVARIANCE", "PROVENANCE") if name not in names
-        ]
+        missing = [name for name in ("CHI2", "STATUS", "ITERATIONS", "STARTS", "PROVENANCE") if name not in names]
         if missing:
             raise InputError(f"{path} is no file of maps: it lacks the extension {', '.join(missing)}")
         images = {hdu.name: read_image(path, hdu) for hdu in hdus if hdu.name in names[1:-1]}
@@ -72,21 +74,23 @@ def read_maps(path: str | os.PathLike[str]) -> SolutionMap:
             else:
                 parameters[name.lower()] = images[name]
                 units[name.lower()] = unit_of(hdus[name].header)[0]
-        cards = hdus["COVARIANCE"].header
-        numbers = range(1, images["COVARIANCE"].shape[-1] + 1)
-        labels = [str(cards.get(f"PAR{k}", "")) for k in numbers]
-        if not all(labels):
-            raise InputError(
-                f"{path}: the covariance lacks the card PAR{labels.index('') + 1}, the name of a parameter"
-            )
-        factor = np.array([unit_of(cards, f"UNIT{k}")[1] for k in numbers])
-        images["COVARIANCE"] /= (factor[:, None] * factor).astype(images["COVARIANCE"].dtype)
+        labels = list(errors)
+        if "COVARIANCE" in images:
+            cards = hdus["COVARIANCE"].header
+            numbers = range(1, images["COVARIANCE"].shape[-1] + 1)
+            labels = [str(cards.get(f"PAR{k}", "")) for k in numbers]
+            if not all(labels):
+                raise InputError(
+                    f"{path}: the covariance lacks the card PAR{labels.index('') + 1}, the name of a parameter"
+                )
+            factor = np.array([unit_of(cards, f"UNIT{k}")[1] for k in numbers])
+            images["COVARIANCE"] /= (factor[:, None] * factor).astype(images["COVARIANCE"].dtype)
         header = kept_cards(hdus["CHI2"].header)
         provenance = read_provenance(hdus)
     solution = Solution(
         parameters=parameters,
         standard_error=errors,
-        covariance=images["COVARIANCE"],
+        covariance=images.get("COVARIANCE"),
         labels=tuple(labels),
         chi2=images["CHI2"],
         iterations=images["ITERATIONS"],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from jaxinv.names import lazily
 
 if TYPE_CHECKING:
+    from jaxinv.pipelines.burst import BurstRun as BurstRun
     from jaxinv.pipelines.burst import plan_burst as plan_burst
     from jaxinv.pipelines.burst import simulate_frames as simulate_frames
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.inversion import adapt_network as adapt_network
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
+    from jaxinv.pipelines.inversion import plan_inversion as plan_inversion
     from jaxinv.pipelines.learned import load_network as load_network
-    from jaxinv.pipelines.posterior import calibrate_observation as calibrate_observation
+    from jaxinv.pipelines.posterior import PosteriorRun as PosteriorRun
     from jaxinv.pipelines.posterior import method_of as method_of
+    from jaxinv.pipelines.posterior import plan_calibration as plan_calibration
     from jaxinv.pipelines.posterior import posterior_predictive as posterior_predictive
     from jaxinv.pipelines.posterior import sample_maps as sample_maps
     from jaxinv.pipelines.preparation import prepare as prepare
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
+    from jaxinv.pipelines.synthesis import plan_synthesis as plan_synthesis
     from jaxinv.pipelines.synthesis import synthesize as synthesize
     from jaxinv.pipelines.training import train_network as train_network
 
@@ -32,7 +36,11 @@ _NAMES = {
     "SimulateBurstConfig": "config",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
-    "calibrate_observation": "posterior",
+    "BurstRun": "burst",
+    "PosteriorRun": "posterior",
+    "plan_calibration": "posterior",
+    "plan_inversion": "inversion",
+    "plan_synthesis": "synthesis",
     "fitted_profiles": "inversion",
     "invert": "inversion",
     "method_of": "posterior",

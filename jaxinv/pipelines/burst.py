@@ -10,9 +10,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from jaxinv.compute.pieces import Pieces, join, n_done, remaining
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
 from jaxinv.forward import Stage
 from jaxinv.observation import FrameBurst
 from jaxinv.optics.burst import Burst, Correction, simulate_burst
@@ -160,31 +161,61 @@ def plan_burst(
     return plan
 
 
-def simulate_frames(plan: BurstPlan, *, pieces: Pieces | None = None, progress: bool = False) -> FrameBurst:
+def simulate_frames(plan: BurstPlan, *, store: Store | None = None, progress: bool = False) -> FrameBurst:
     """The burst of a plan, with its truth.
 
     Args:
         plan: what `plan_burst` made of options and an object.
-        pieces: where finished frames are kept, so that a run that was cut goes on.
+        store: where finished frames are kept (`BurstRun(plan).store(path)`), so that a run that was cut goes on.
         progress: show a bar with rate and time left.
     """
-    model, n, pieces = plan.model, plan.config.frames, {} if pieces is None else pieces
-    with tqdm(
-        total=n, initial=n_done(pieces, n), unit="frame", desc="simulating", disable=not progress, dynamic_ncols=True
-    ) as bar:
-        for start, stop in remaining(pieces, n, plan.size):
-            burst = plan.frames(start)
-            pieces[start, stop] = {name: np.asarray(getattr(burst, name))[: stop - start] for name in _ARRAYS}
-            bar.update(stop - start)
-    made = join(pieces, n, {})
-    truth = {name: made[name] for name in _ARRAYS if name != "frames" and (name != "saturated" or made[name].any())}
-    truth |= {"pupil": np.asarray(model.amplitude), "modes": np.asarray(model.basis)}
-    if "object" in plan.scene:
-        truth["object"] = plan.scene["object"]
-    else:
-        truth["stars"] = np.column_stack([plan.scene["positions"], plan.scene["fluxes"]])
-    header = {"TELESCOP": model.pupil.telescope.name or "simulated"}
-    return FrameBurst(made["frames"], model.wavelength, model.pixel_scale, header, truth)
+    return BurstRun(plan).into(store, progress=progress)
+
+
+class BurstRun(Run[FrameBurst]):
+    """The simulation of the frames of a plan."""
+
+    label, unit = "simulating", "frame"
+
+    def __init__(self, plan: BurstPlan) -> None:
+        self._plan = plan
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self._plan.config.frames,)
+
+    @property
+    def size(self) -> int:
+        return self._plan.size
+
+    def read(self, start: int, stop: int) -> Any:
+        return np.arange(start, stop)
+
+    def work(self) -> Work:
+        return MakeFrames(self._plan)
+
+    def result(self, store: Store) -> FrameBurst:
+        plan, model = self._plan, self._plan.model
+        made = store.arrays()
+        truth = {name: made[name] for name in _ARRAYS if name != "frames" and (name != "saturated" or made[name].any())}
+        truth |= {"pupil": np.asarray(model.amplitude), "modes": np.asarray(model.basis)}
+        if "object" in plan.scene:
+            truth["object"] = plan.scene["object"]
+        else:
+            truth["stars"] = np.column_stack([plan.scene["positions"], plan.scene["fluxes"]])
+        header = {"TELESCOP": model.pupil.telescope.name or "simulated"}
+        return FrameBurst(made["frames"], model.wavelength, model.pixel_scale, header, truth)
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeFrames:
+    """Makes the frames with some neighbouring numbers."""
+
+    plan: BurstPlan
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        burst = self.plan.frames(int(inputs[0]))
+        return {name: np.asarray(getattr(burst, name)) for name in _ARRAYS}
 
 
 _ARRAYS = ("frames", "psf", "phase", "wavefront", "saturated")

@@ -60,6 +60,7 @@ class InvertConfig:
     )
     starts: int = option(4, "starting points to try, at most, for each pixel")
     max_iterations: int = option(150, "iterations at most from each starting point")
+    covariance: bool = option(False, "keep the covariance of each pixel's parameters, not only standard errors")
     chunk_size: int = option(0, "pixels fitted and saved together; 0: chosen for the device")
     seed: int = option(0, "of the random starting points")
 

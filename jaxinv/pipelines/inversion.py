@@ -1,23 +1,24 @@
-"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: prepare, fit piece by piece, save, resume."""
+"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: prepare, fit piece by piece, judge, resume."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from jaxinv.compute.batch import filled
-from jaxinv.compute.pieces import Pieces, join, n_done, remaining
-from jaxinv.observation import Observation, StokesCube
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
+from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.misfits import enough, misfit_limit, one_start, reached
-from jaxinv.pipelines.preparation import Preparation, matching, prepare, provenance
+from jaxinv.pipelines.preparation import Preparation, prepare, provenance
+from jaxinv.problem import Problem
 from jaxinv.results.solution import Solution, SolutionMap, Status
 
 _PER_CPU, _PER_ACCELERATOR = 8192, 65536
@@ -25,25 +26,26 @@ _PER_CPU, _PER_ACCELERATOR = 8192, 65536
 
 
 def invert(
-    cube: StokesCube,
+    cube: StokesCube | Preparation,
     config: InvertConfig | None = None,
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
     network: Any = None,
-    pieces: Pieces | None = None,
+    store: Store | None = None,
     progress: bool = True,
 ) -> SolutionMap:
     """Maps of the magnetic field, the velocity and the line parameters, with errors, from a Stokes cube.
 
     Args:
-        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`.
+        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`; or what `prepare` made of one, with which the
+            next three go.
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
         network: from `load_network`, for the method "learned", adapted or not; the shipped one for the observation's
             lines and wavelengths where `None`.
-        pieces: keeps what is finished; pixels that it holds already are not fitted again.
+        store: keeps what is finished (`plan_inversion(...).store(path)`); pixels that it holds are not fitted again.
         progress: show a bar with the rate and the time left.
 
     Returns:
@@ -52,94 +54,142 @@ def invert(
     Raises:
         ValueError, UnknownLineError: as `prepare`; or the network was trained for another instrument.
     """
-    config = config or InvertConfig()
-    if wavelength_offset is not None:
-        wavelength_offset = matching(wavelength_offset, cube, config.region)
-    ready = prepare(cube, config, psf=psf)
-    pieces = {} if pieces is None else pieces
-    n_pixels = ready.cube.n_pixels
-    size = min(config.chunk_size or _chunk_size(), n_pixels)
-    solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    learned = None
-    if config.method == "learned":
-        learned = _learned(ready, config, wavelength_offset, solver, psf, network, progress)
-    todo = remaining(pieces, n_pixels, size)
-
-    def fit_some(pixels: np.ndarray, solver: LevenbergMarquardt) -> Solution:
-        fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[pixels]}
-        return fit_pixels(ready, pixels, size, fixed, solver, config.seed)
-
-    done = n_done(pieces, n_pixels)
-    with tqdm(
-        total=n_pixels, initial=done, unit="px", disable=not progress, desc="inverting", dynamic_ncols=True
-    ) as bar:
-        if learned is None and todo and config.starts > 1:
-            chi2 = reached(n_pixels, size, lambda pixels: fit_some(pixels, one_start(solver)))
-            solver = dataclasses.replace(solver, enough=enough(chi2))
-        for start, stop in todo:
-            if learned is not None:
-                found = learned(start, stop, size)
-                pieces[start, stop] = {**_arrays(found.solution), "route": found.route}
-            else:
-                pieces[start, stop] = _arrays(fit_some(np.arange(start, stop), solver))
-            bar.update(stop - start)
-    arrays = join(pieces, n_pixels, {"status": Status.NOT_COMPUTED})
-    known = () if wavelength_offset is None else ("wavelength_offset",)
-    solution, route = _solution(arrays, labels_of(ready.problem.given(known)), ready.cube.map_shape)
-    if learned is not None:
-        solution, route = learned.mended(solution, route)
-    if learned is not None and wavelength_offset is None:
-        solution.parameters.pop("wavelength_offset", None)  # the network's own
-    limit = misfit_limit(solution)
-    poor = (solution.status <= Status.AT_BOUND) & (solution.chi2 > limit)
-    solution = dataclasses.replace(solution, status=np.where(poor, Status.POOR_FIT, solution.status).astype(np.int16))
-    units = ready.problem.forward.units
-    return SolutionMap(
-        solution,
-        units={name: units[name] for name in solution.parameters},
-        header=ready.cube.header,
-        provenance={**provenance(ready, config), "poor_fit_above": f"{limit:.4g} in CHI2", **_origin(learned)},
-        route=route,
-    )
+    if not isinstance(cube, Preparation):
+        cube = prepare(cube, config, psf=psf, wavelength_offset=wavelength_offset)
+    return plan_inversion(cube, network, progress=progress).into(store, progress=progress)
 
 
-def _learned(
-    ready: Preparation, config: InvertConfig, offset: Any, solver: Any, psf: Any, network: Any, progress: bool
-) -> Any:
+def plan_inversion(ready: Preparation, network: Any = None, *, progress: bool = False) -> InversionRun:
+    """An inversion that is ready to run; for the method "learned", its network is adapted to the map here.
+
+    Arguments are those of `invert`.
+
+    Raises:
+        ValueError: the network was trained for another instrument.
+    """
+    if ready.config.method != "learned":
+        return InversionRun(ready)
     # Here, since it imports Flax.
-    from jaxinv.pipelines.learned import LearnedInversion, shipped_for, steps_for
+    from jaxinv.pipelines.learned import LearnedRun, shipped_for, steps_for
 
-    learned = LearnedInversion(network or shipped_for(ready), ready, config, offset, solver, psf)
-    steps = 0 if learned.learned.adapted else steps_for(config, ready.cube.n_pixels)
-    return learned.adapted(steps, progress=progress) if steps else learned
+    run = LearnedRun(ready, network or shipped_for(ready))
+    steps = 0 if run.learned.adapted else steps_for(ready.config, ready.cube.n_pixels)
+    return run.adapted(steps, progress=progress) if steps else run
 
 
-def adapt_network(
-    cube: StokesCube,
-    config: InvertConfig,
-    *,
-    psf: tuple[np.ndarray, np.ndarray] | None = None,
-    wavelength_offset: np.ndarray | None = None,
-    network: Any = None,
-    progress: bool = True,
-) -> Any:
+def adapt_network(ready: Preparation, network: Any = None, *, progress: bool = True) -> Any:
     """The network that `invert` would use, trained on with the map itself: to be given to `invert`, and to be kept.
 
     Arguments are those of `invert`. `config.adapt` says for how many steps; where that is 0, or by default on a small
     map, the network is returned as it is.
     """
-    if wavelength_offset is not None:
-        wavelength_offset = matching(wavelength_offset, cube, config.region)
-    ready = prepare(cube, config, psf=psf)
-    return _learned(ready, config, wavelength_offset, LevenbergMarquardt(), psf, network, progress).learned
+    return plan_inversion(ready, network, progress=progress).learned
 
 
-def _origin(learned: Any) -> dict[str, str]:
-    """What the provenance says of a network."""
-    if learned is None:
+class InversionRun(Run[SolutionMap]):
+    """The inversion of a map by Levenberg-Marquardt.
+
+    Attributes:
+        ready: the observation.
+        problem: what is solved.
+        solver: how.
+        learned: the network, if there is one.
+    """
+
+    label = "inverting"
+    missing: ClassVar = {"status": Status.NOT_COMPUTED}
+    axes: ClassVar = {"covariance": ("parameter", "parameter_")}
+
+    def __init__(self, ready: Preparation) -> None:
+        self.ready, self.problem, self.learned = ready, ready.problem, None
+        config = ready.config
+        self.solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+        units = ready.problem.forward.units.items()
+        self.units = {f"{group}/{name}": unit for group in ("parameters", "standard_error") for name, unit in units}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.ready.cube.map_shape
+
+    @property
+    def size(self) -> int:
+        each = _PER_CPU if jax.default_backend() == "cpu" else _PER_ACCELERATOR
+        return self.ready.config.chunk_size or each * len(jax.devices())
+
+    def known(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of each of these pixels."""
+        return self.ready.known(pixels)
+
+    def inputs(self, pixels: np.ndarray) -> Any:
+        """Of any pixels: spectra, and what is known of them."""
+        return self.ready.observed(pixels), self.known(pixels)
+
+    def read(self, start: int, stop: int) -> Any:
+        return self.inputs(np.arange(start, stop))
+
+    def work(self) -> Work:
+        config, solver = self.ready.config, self.solver
+        if config.starts > 1:
+            # What converged fits from one start reach on a sample of the map is good enough for its other pixels.
+            first = FitPixels(self.problem, one_start(solver), config.seed)
+            solver = dataclasses.replace(solver, enough=enough(self.reached(first.solve)))
+        return FitPixels(self.problem, solver, config.seed, config.covariance)
+
+    def reached(self, solve: Any) -> np.ndarray:
+        """The chi2 that a function of inputs reaches on a sample of the map."""
+        n, size = self.ready.cube.n_pixels, min(self.size, self.ready.cube.n_pixels)
+
+        def some(pixels: np.ndarray) -> Solution:
+            return solve(filled(self.inputs(pixels), size)).each(lambda x: x[: len(pixels)])
+
+        return reached(n, size, some)
+
+    def result(self, store: Store) -> SolutionMap:
+        self.finish(store)
+        arrays = store.arrays()
+        limit = store.attributes.get("poor_fit_above")
+        labels = labels_of(self.problem.given(tuple(self.known(np.arange(1)))))
+        solution = Solution.from_arrays(arrays, labels)
+        if limit is None:
+            limit = misfit_limit(solution)
+            store.describe(poor_fit_above=limit)
+        poor = (solution.status <= Status.AT_BOUND) & (solution.chi2 > limit)
+        if poor.any():
+            status = np.where(poor, Status.POOR_FIT, solution.status).astype(np.int16)
+            store.replace("status", status)
+            solution = dataclasses.replace(solution, status=status)
+        units = self.problem.forward.units
+        return SolutionMap(
+            solution,
+            units={name: units[name] for name in solution.parameters},
+            header=self.ready.cube.header,
+            provenance={**provenance(self.ready), "poor_fit_above": f"{limit:.4g} in CHI2", **self.origin()},
+            route=arrays.get("route"),
+        )
+
+    def finish(self, store: Store) -> None:
+        """What can be done only when all pixels are."""
+
+    def origin(self) -> dict[str, str]:
+        """What the provenance says beside the options."""
         return {}
-    found = learned.learned
-    return {"network": f"{found.path}, {found.card['weights_sha256'][:16]}", "network_adapted": found.adapted or "no"}
+
+
+@dataclasses.dataclass(frozen=True)
+class FitPixels:
+    """Fits the pixels of a piece."""
+
+    problem: Problem
+    solver: LevenbergMarquardt
+    seed: int
+    covariance: bool = False
+
+    def solve(self, inputs: Any) -> Solution:
+        data, known = inputs
+        return fit(self.problem, data, fixed=known, solver=self.solver, seed=self.seed)
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        return self.solve(inputs).to_arrays(covariance=self.covariance)
 
 
 def fitted_profiles(
@@ -157,51 +207,3 @@ def fitted_profiles(
     y, x = np.array(pixels).T
     parameters = {name: jnp.asarray(values[y, x]) for name, values in maps.parameters.items()}
     return observed, np.asarray(jax.vmap(ready.problem.forward)(parameters))
-
-
-def _chunk_size() -> int:
-    return (_PER_CPU if jax.default_backend() == "cpu" else _PER_ACCELERATOR) * len(jax.devices())
-
-
-def fit_pixels(
-    ready: Preparation,
-    pixels: np.ndarray,
-    size: int,
-    fixed: Mapping[str, np.ndarray],
-    solver: LevenbergMarquardt,
-    seed: int,
-) -> Solution:
-    """Fit some neighbouring pixels, or a sample of all; filled up to `size`, so that all run one compiled program."""
-    data, fixed = filled((Observation(ready.some_spectra(pixels), ids=pixels), dict(fixed)), size)
-    solution = fit(ready.problem, data, fixed=fixed, solver=solver, seed=seed)
-    return solution.each(lambda array: array[: len(pixels)])
-
-
-def _arrays(solution: Solution) -> dict[str, np.ndarray]:
-    """A solution as flat named arrays, for a store."""
-    return {
-        **{f"parameters/{name}": value for name, value in solution.parameters.items()},
-        **{f"standard_error/{name}": value for name, value in solution.standard_error.items()},
-        **{name: getattr(solution, name) for name in ("covariance", "chi2", "iterations", "starts", "status")},
-    }
-
-
-def _solution(
-    arrays: dict[str, np.ndarray], labels: tuple[str, ...], map_shape: tuple[int, int]
-) -> tuple[Solution, np.ndarray | None]:
-    arrays = {name: value.reshape(*map_shape, *value.shape[1:]) for name, value in arrays.items()}
-
-    def named(group: str) -> dict[str, np.ndarray]:
-        return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
-
-    solution = Solution(
-        parameters=named("parameters"),
-        standard_error=named("standard_error"),
-        covariance=arrays["covariance"],
-        labels=labels,
-        chi2=arrays["chi2"],
-        iterations=arrays["iterations"],
-        starts=arrays["starts"],
-        status=arrays["status"],
-    )
-    return solution, arrays.get("route")

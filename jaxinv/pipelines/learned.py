@@ -14,12 +14,13 @@ import jax
 import numpy as np
 
 from jaxinv.amortization import ADAPTATION, adapt
-from jaxinv.compute.batch import filled
-from jaxinv.observation import Observation
-from jaxinv.optimize import Assured, LevenbergMarquardt, assure
-from jaxinv.optimize.assure import merged
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Work
+from jaxinv.compute.store import Store
+from jaxinv.optimize import LevenbergMarquardt, assure, labels_of
 from jaxinv.pipelines.config import InvertConfig
-from jaxinv.pipelines.misfits import beside_neighbours, enough, reached
+from jaxinv.pipelines.inversion import InversionRun
+from jaxinv.pipelines.misfits import beside_neighbours, enough
 from jaxinv.pipelines.preparation import Preparation, stated
 from jaxinv.problem import Problem
 from jaxinv.results.solution import Route, Solution
@@ -110,16 +111,12 @@ def _same_grid(wavelength: np.ndarray, card: Mapping[str, Any]) -> bool:
     return len(wavelength) == len(grid) and np.ptp(wavelength - grid) <= 2 * _ALIKE
 
 
-class LearnedInversion:
-    """A network made ready for an observation.
+class LearnedRun(InversionRun):
+    """The inversion of a map by a network, whose answers are checked.
 
     Args:
-        learned: the network.
         ready: the observation.
-        config: the options.
-        offset: `(n_pixels,)` shift of each pixel's spectrum towards the red [angstrom], if it is known.
-        solver: of the fits that mend what fails.
-        psf: as in `invert`.
+        learned: the network.
 
     Attributes:
         learned: the network.
@@ -129,16 +126,9 @@ class LearnedInversion:
         ValueError: the network was trained for other wavelengths, lines or options.
     """
 
-    def __init__(
-        self,
-        learned: LearnedNetwork,
-        ready: Preparation,
-        config: InvertConfig,
-        offset: np.ndarray | None,
-        solver: LevenbergMarquardt,
-        psf: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> None:
-        self.learned, self._solver, self._seed, self._ready = learned, solver, config.seed, ready
+    def __init__(self, ready: Preparation, learned: LearnedNetwork) -> None:
+        super().__init__(ready)
+        self.learned = learned
         card, path, grid = learned.card, learned.path, _grid(learned.card)
         if not _same_grid(ready.wavelength, card):
             step, own = (1e3 * float(np.mean(np.diff(w))) for w in (ready.wavelength, grid))
@@ -150,45 +140,44 @@ class LearnedInversion:
         # The network's wavelengths are those of the observation but for a shift, which it is told.
         self._shift = -float(np.mean(ready.wavelength - grid))
         most = float(card["wavelength_offset"])
-        shifts = self._shift + (np.zeros(1) if offset is None else np.asarray(offset))
+        shifts = self._shift + (np.zeros(1) if ready.offset is None else ready.offset)
         if np.nanmax(np.abs(shifts)) > most * (1 + 1e-6):
             raise ValueError(
                 f"{path} was trained for spectra displaced by up to {1e3 * most:.0f} mA on its wavelengths; "
                 f"those of the observation are by up to {1e3 * np.nanmax(np.abs(shifts)):.0f} mA: train a network "
                 "for them"
             )
-        forward, _ = stated(config, ready.lines, grid, ready.measured.profile, psf)
+        forward, _ = stated(ready.config, ready.lines, grid, ready.measured.profile, ready.psf)
         check_forward(path, card, forward)
         self.problem = Problem(forward, ready.problem.noise, ready.problem.prior)
-        self._offset, self._given = offset, most > 0
+        self._given = most > 0
         self._check_noise()
-        self._chi2: float | None = None
 
     def _check_noise(self) -> None:
         card = self.learned.card
-        ratio = self._ready.sigma / np.broadcast_to(np.ravel(card["sigma"]), (4,))
+        ratio = self.ready.sigma / np.broadcast_to(np.ravel(card["sigma"]), (4,))
         low, high = card["noise_range"]
         if np.any(ratio < 0.8 * low) or np.any(ratio > 1.25 * high):
             warnings.warn(
                 f"the noise is {' '.join(f'{x:.2g}' for x in ratio)} times that of {self.learned.path} in I, Q, U, V, "
                 f"which was trained for {low:g} to {high:g}: expect pixels to be fitted anew, or train one for it",
-                stacklevel=4,
+                stacklevel=5,
             )
 
-    def _fixed(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def known(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if not self._given:
             return {}
-        own = np.zeros(len(pixels)) if self._offset is None else self._offset[pixels]
+        own = np.zeros(len(pixels)) if self.ready.offset is None else self.ready.offset[pixels]
         return {"wavelength_offset": np.asarray(self._shift + own, np.float32)}
 
-    def adapted(self, steps: int, *, progress: bool = True) -> LearnedInversion:
+    def adapted(self, steps: int, *, progress: bool = True) -> LearnedRun:
         """The same with the network trained on for some steps on the observation itself, without any truth."""
-        n = self._ready.cube.n_pixels
+        n = self.ready.cube.n_pixels
         pixels = np.unique(np.linspace(0, n - 1, min(n, _PIXELS)).astype(int))
-        spectra, fixed = self._ready.some_spectra(pixels), self._fixed(pixels)
-        start = self.learned.network.start
+        data, fixed = self.inputs(pixels)
+        spectra, start = data.values, self.learned.network.start
         better = adapt(
-            start, self.problem, spectra, key=jax.random.key(self._seed), fixed=fixed, progress=progress,
+            start, self.problem, spectra, key=jax.random.key(self.ready.config.seed), fixed=fixed, progress=progress,
             training=dataclasses.replace(ADAPTATION, steps=steps, evaluate=steps),
         )  # fmt: skip
 
@@ -200,54 +189,79 @@ class LearnedInversion:
         gained += f" -> {median(better):.4g}"
         network = dataclasses.replace(self.learned.network, start=better)
         found = copy.copy(self)
-        found.learned, found._chi2 = self.learned._replace(network=network, adapted=gained), None
+        found.learned = self.learned._replace(network=network, adapted=gained)
         return found
 
-    def __call__(self, start: int, stop: int, size: int) -> Assured:
-        """Pixels `start` to `stop`, padded to `size`."""
-        pixels = np.arange(start, stop)
-        spectra, fixed = self._padded(pixels, size)
-        first, familiar = self.learned.network.begin(self.problem, spectra, fixed=fixed)
-        answer = self.learned.network(self.problem, spectra, fixed=fixed, initial=first)
+    def work(self) -> Work:
+        config, network = self.ready.config, self.learned.network
+
+        def answered(inputs: Any) -> Solution:
+            data, known = inputs
+            return network(self.problem, data, fixed=known)
+
+        # Plausible is what such spectra reach on a sample of the map, or what noise alone explains.
+        noise = 1 + 4 * np.sqrt(2 / (4 * len(self.ready.wavelength)))
+        chi2 = max(enough(self.reached(answered)), noise)
+        hidden = ("wavelength_offset",) if self.ready.offset is None else ()
+        return AnswerPixels(network, self.problem, chi2, self.solver, config.seed, config.covariance, hidden)
+
+    def finish(self, store: Store) -> None:
+        """Pixels whose misfit is implausible beside their neighbours' are fitted anew, too."""
+        done = store.attributes
+        if done.get("mended"):
+            return
+        if "odd" not in done:  # of the whole map before any is mended, whenever a run is cut
+            n_samples = 4 * len(self.ready.wavelength)
+            odd = beside_neighbours(store["chi2"], n_samples) & (store["route"] != Route.UNFAMILIAR)
+            store.describe(odd=np.flatnonzero(odd).tolist())
+        odd = np.array(store.attributes["odd"], int)
+        if odd.size:
+            arrays = {name: x.reshape(-1, *x.shape[2:]) for name, x in store.arrays().items()}
+            before = {name: x[odd] for name, x in arrays.items()}
+            data, known = self.inputs(odd)
+            if self.ready.offset is None and known:
+                before |= {f"parameters/{name}": x for name, x in known.items()}
+            labels = labels_of(self.problem.given(tuple(known)))
+            found = assure(
+                self.problem, Solution.from_arrays(before, labels), data, chi2=0.0, fixed=known,
+                solver=self.solver, seed=self.ready.config.seed,
+            )  # fmt: skip
+            made = {**found.solution.to_arrays(), "route": np.full(len(odd), Route.REFITTED, np.int16)}
+            for name, values in arrays.items():
+                values[odd] = made[name]
+                store.replace(name, values.reshape(*store.shape, *values.shape[1:]))
+        store.describe(mended=True)
+
+    def origin(self) -> dict[str, str]:
+        found = self.learned
+        return {
+            "network": f"{found.path}, {found.card['weights_sha256'][:16]}",
+            "network_adapted": found.adapted or "no",
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerPixels:
+    """Answers for the pixels of a piece by a network, checks, and fits what fails."""
+
+    network: Unrolled
+    problem: Problem
+    chi2: float
+    solver: LevenbergMarquardt
+    seed: int
+    covariance: bool
+    hidden: tuple[str, ...]
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        data, known = inputs
+        first, familiar = self.network.begin(self.problem, data, fixed=known)
+        answer = self.network(self.problem, data, fixed=known, initial=first)
         found = assure(
-            self.problem, answer, Observation(spectra, ids=np.arange(start, start + size)),
-            chi2=self._plausible(size), doubtful=~familiar, fixed=fixed, solver=self._solver, seed=self._seed,
+            self.problem, answer, data, chi2=self.chi2, doubtful=~familiar, fixed=known, solver=self.solver,
+            seed=self.seed,
         )  # fmt: skip
-        return Assured(found.solution.each(lambda x: x[: len(pixels)]), found.route[: len(pixels)])
-
-    def _plausible(self, size: int) -> float:
-        """The misfit that such spectra reach on a sample of the map, or that noise alone explains."""
-
-        def some(pixels: np.ndarray) -> Solution:
-            spectra, fixed = self._padded(pixels, size)
-            return self.learned.network(self.problem, spectra, fixed=fixed).each(lambda x: x[: len(pixels)])
-
-        if self._chi2 is None:
-            noise = 1 + 4 * np.sqrt(2 / (4 * len(self._ready.wavelength)))
-            self._chi2 = max(enough(reached(self._ready.cube.n_pixels, size, some)), noise)
-        return self._chi2
-
-    def _padded(self, pixels: np.ndarray, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Spectra and what is known of them, filled up to `size`, so that all run one compiled program."""
-        data, fixed = filled((Observation(self._ready.some_spectra(pixels)), self._fixed(pixels)), size)
-        return data.values, fixed
-
-    def mended(self, solution: Solution, route: np.ndarray) -> tuple[Solution, np.ndarray]:
-        """Maps in which pixels whose misfit is implausible beside their neighbours' were fitted anew, too."""
-        shape = solution.chi2.shape
-        n_samples = 4 * len(self._ready.wavelength)
-        odd = np.flatnonzero(beside_neighbours(solution.chi2, n_samples) & (route != Route.UNFAMILIAR))
-        if not odd.size:
-            return solution, route
-        flat = solution.each(lambda x: x.reshape(-1, *x.shape[2:]))
-        found = assure(
-            self.problem, flat.each(lambda x: x[odd]), Observation(self._ready.some_spectra(odd), ids=odd),
-            chi2=0.0, fixed=self._fixed(odd), solver=self._solver, seed=self._seed,
-        )  # fmt: skip
-        flat = merged(flat, odd, found.solution, np.arange(len(odd)))
-        route = route.copy().ravel()
-        route[odd] = Route.REFITTED
-        return flat.each(lambda x: x.reshape(*shape, *x.shape[1:])), route.reshape(shape)
+        arrays = {**found.solution.to_arrays(covariance=self.covariance), "route": found.route}
+        return {name: x for name, x in arrays.items() if name.removeprefix("parameters/") not in self.hidden}
 
 
 def steps_for(config: InvertConfig, n_pixels: int) -> int:

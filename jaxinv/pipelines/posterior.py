@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
-from jaxinv.compute.batch import filled
-from jaxinv.compute.pieces import Pieces, join, n_done, remaining
-from jaxinv.observation import Observation, StokesCube
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
+from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.preparation import Preparation, matching, prepare, provenance
-from jaxinv.results.calibration import CalibrationReport
+from jaxinv.pipelines.preparation import Preparation, prepare, provenance
+from jaxinv.problem import Problem
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
-from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, calibrate, draw, predict
+from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, draw, predict
+from jaxinv.sampling.calibration import CalibrationRun
 from jaxinv.sampling.methods import Method
-from jaxinv.sampling.runs import Advance
-from jaxinv.sampling.sampler import advance_of, bytes_per_object, default_group, progress_bar
-
-Keep = Callable[[int, int, dict[str, np.ndarray]], None]
-"""Takes the draws `(stop - start, n_chains, n_draws)` of pixels `start` to `stop`, by parameter."""
+from jaxinv.sampling.sampler import bytes_per_object, default_group
 
 _MAPS = ("median", "lower", "upper", "r_hat", "ess", "scalars")
 _GROUPS = 8
@@ -46,106 +44,151 @@ def method_of(config: SampleConfig) -> Method:
 
 
 def sample_maps(
-    cube: StokesCube,
+    cube: StokesCube | Preparation,
     config: SampleConfig | None = None,
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
-    pieces: Pieces | None = None,
-    keep: Keep | None = None,
+    store: Store | None = None,
     progress: bool = True,
 ) -> PosteriorMap:
     """Medians, 16 % and 84 % quantiles and diagnostics of the posterior of every pixel.
 
     Args:
-        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`.
+        cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`; or what `prepare` made of one, with which the
+            next three go.
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom].
-        pieces: keeps the summaries of what is finished; pixels that it holds already are not sampled again.
-        keep: takes each piece's draws, every `config.thin`-th one, before its summaries are kept.
+        store: keeps what is finished (`PosteriorRun(...).store(path)`); pixels that it holds are not sampled again.
         progress: show a bar with draws per second, divergences so far and the time left.
 
     Raises:
         ValueError, UnknownLineError: as `prepare`; before anything is compiled.
     """
-    config = config or SampleConfig()
-    if wavelength_offset is not None:
-        wavelength_offset = matching(wavelength_offset, cube, config.region)
-    ready = prepare(cube, config, psf=psf)
-    method = method_of(config)
-    pieces = {} if pieces is None else pieces
-    n_pixels = ready.cube.n_pixels
-    size = min(config.chunk_size or _chunk_size(ready, method, config.memory), n_pixels)
-    with progress_bar(n_pixels, progress, n_done(pieces, n_pixels)) as bar:
-        advance = advance_of(bar)
-        for start, stop in remaining(pieces, n_pixels, size):
-            fixed = {} if wavelength_offset is None else {"wavelength_offset": wavelength_offset[start:stop]}
-            posterior = _sample_piece(ready, method, config, start, stop, size, fixed, advance)
-            if keep is not None:
-                keep(
-                    start, stop, {name: x[:, :, config.thin - 1 :: config.thin] for name, x in posterior.draws.items()}
-                )
-            pieces[start, stop] = _summary(posterior)
-    return _joined(ready, config, join(pieces, n_pixels, {"status": PosteriorStatus.NOT_COMPUTED}))
+    if not isinstance(cube, Preparation):
+        cube = prepare(cube, config or SampleConfig(), psf=psf, wavelength_offset=wavelength_offset)
+    return PosteriorRun(cube).into(store, progress=progress)
+
+
+class PosteriorRun(Run[PosteriorMap]):
+    """The posteriors of a map.
+
+    Args:
+        ready: the observation, prepared with a `SampleConfig`.
+        keep_draws: the store gets every `config.thin`-th draw, too: arrays `posterior/...` with the axes chain, draw.
+
+    Attributes:
+        ready: the observation.
+        config: its options.
+        method: the sampler.
+    """
+
+    label = "sampling"
+    missing: ClassVar = {"status": PosteriorStatus.NOT_COMPUTED}
+    axes: ClassVar = {"posterior": ("chain", "draw")}
+
+    def __init__(self, ready: Preparation, *, keep_draws: bool = False) -> None:
+        assert isinstance(ready.config, SampleConfig)
+        self.ready, self.config, self._keep = ready, ready.config, keep_draws
+        self.method = method_of(ready.config)
+        units = ready.problem.forward.units.items()
+        groups = ("median", "lower", "upper", "posterior")
+        self.units = {f"{group}/{name}": unit for group in groups for name, unit in units}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.ready.cube.map_shape
+
+    @property
+    def size(self) -> int:
+        if self.config.chunk_size:
+            return self.config.chunk_size
+        fits = int(self.config.memory * 2**30 / bytes_per_object(self.ready.problem, self.method))
+        return int(np.clip(fits, 1, _GROUPS * default_group(self.method) * len(jax.devices())))
+
+    def read(self, start: int, stop: int) -> Any:
+        pixels = np.arange(start, stop)
+        return self.ready.observed(pixels), self.ready.known(pixels)
+
+    def work(self) -> Work:
+        config = self.config
+        solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+        return SamplePixels(self.ready.problem, self.method, solver, config.seed, config.thin if self._keep else 0)
+
+    def result(self, store: Store) -> PosteriorMap:
+        arrays = store.arrays(without="posterior")
+
+        def named(group: str) -> dict[str, np.ndarray]:
+            return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
+
+        units = self.ready.problem.forward.units
+        maps = {group: named(group) for group in _MAPS}
+        return PosteriorMap(
+            **maps,
+            status=arrays["status"],
+            units={name: units[name] for name in maps["median"]},
+            header=self.ready.cube.header,
+            provenance=provenance(self.ready),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplePixels:
+    """Samples the posteriors of the pixels of a piece."""
+
+    problem: Problem
+    method: Method
+    solver: LevenbergMarquardt
+    seed: int
+    thin: int
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        data, known = inputs
+        modes = fit(self.problem, data, fixed=known, solver=self.solver, seed=self.seed)
+        posterior = draw(
+            self.problem,
+            data,
+            key=jax.random.key(self.seed),
+            method=self.method,
+            fixed=known,
+            initial=modes,
+            advance=advance,
+        )
+        kept = {}
+        if self.thin:
+            kept = {f"posterior/{name}": x[:, :, self.thin - 1 :: self.thin] for name, x in posterior.draws.items()}
+        return {**_summary(posterior), **kept}
 
 
 def posterior_predictive(
-    ready: Preparation, config: SampleConfig, pixel: tuple[int, int], *, n: int = 200
+    ready: Preparation, pixel: tuple[int, int], *, n: int = 200
 ) -> tuple[np.ndarray, np.ndarray, Posterior]:
     """One pixel's spectra `(4, n_used)`, replicated spectra `(n, 4, n_used)`, and its posterior.
 
     Args:
-        ready: what `prepare` returned.
-        config: the options.
+        ready: what `prepare` returned for a `SampleConfig`.
         pixel: `(y, x)`.
         n: replicated spectra.
     """
     index = pixel[0] * ready.cube.map_shape[1] + pixel[1]
-    spectra = ready.spectra(index, index + 1)
+    config, data = ready.config, ready.observed(np.array([index]))
+    assert isinstance(config, SampleConfig)
     key = jax.random.key(config.seed)
-    data = Observation(spectra, ids=np.array([index]))
     posterior = draw(ready.problem, data, key=key, method=method_of(config))
-    return spectra[0], predict(ready.problem, data, posterior, key=key, n=n)[0], posterior
+    return data.values[0], predict(ready.problem, data, posterior, key=key, n=n)[0], posterior
 
 
-def calibrate_observation(
-    ready: Preparation, config: SampleConfig, n: int, *, pieces: Pieces | None = None, progress: bool = True
-) -> CalibrationReport:
+def plan_calibration(ready: Preparation, n: int) -> CalibrationRun:
     """Simulation-based calibration on the problem of an observation: its lines, wavelengths, noise and prior.
 
     Args:
-        ready: what `prepare` returned.
-        config: the options; `bounds` narrow the prior, and with it the population that is simulated.
+        ready: what `prepare` returned for a `SampleConfig`; its `bounds` narrow the prior, and with it the population
+            that is simulated.
         n: simulated pixels.
-        pieces: keeps what is finished.
-        progress: show a bar.
     """
-    key = jax.random.key(config.seed)
-    return calibrate(ready.problem, method_of(config), n, key=key, pieces=pieces, progress=progress)
-
-
-def _chunk_size(ready: Preparation, method: Method, memory: float) -> int:
-    fits = int(memory * 2**30 / bytes_per_object(ready.problem, method))
-    return int(np.clip(fits, 1, _GROUPS * default_group(method) * len(jax.devices())))
-
-
-def _sample_piece(
-    ready: Preparation,
-    method: Method,
-    config: SampleConfig,
-    start: int,
-    stop: int,
-    size: int,
-    fixed: Mapping[str, np.ndarray],
-    advance: Advance,
-) -> Posterior:
-    solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-    data, fixed = filled((Observation(ready.spectra(start, stop), ids=np.arange(start, stop)), dict(fixed)), size)
-    modes = fit(ready.problem, data, fixed=fixed, solver=solver, seed=config.seed)
-    key = jax.random.key(config.seed)
-    found = draw(ready.problem, data, key=key, method=method, fixed=fixed, initial=modes, advance=advance)
-    return found.each(lambda x: x[: stop - start])
+    assert isinstance(ready.config, SampleConfig)
+    return CalibrationRun(ready.problem, method_of(ready.config), n, key=jax.random.key(ready.config.seed))
 
 
 def _summary(posterior: Posterior) -> dict[str, np.ndarray]:
@@ -160,20 +203,3 @@ def _summary(posterior: Posterior) -> dict[str, np.ndarray]:
     }
     flat = {f"{part}/{name}": x for part, values in maps.items() for name, x in values.items()}
     return {**flat, "status": posterior.status}
-
-
-def _joined(ready: Preparation, config: SampleConfig, flat: dict[str, np.ndarray]) -> PosteriorMap:
-    arrays: dict[str, Any] = {name: values.reshape(ready.cube.map_shape) for name, values in flat.items()}
-
-    def named(group: str) -> dict[str, np.ndarray]:
-        return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
-
-    units = ready.problem.forward.units
-    maps = {group: named(group) for group in _MAPS}
-    return PosteriorMap(
-        **maps,
-        status=arrays["status"],
-        units={name: units[name] for name in maps["median"]},
-        header=ready.cube.header,
-        provenance=provenance(ready, config),
-    )

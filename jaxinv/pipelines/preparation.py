@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 
 from jaxinv.forward import Forward, Parameter
 from jaxinv.noise import Gaussian
-from jaxinv.observation import StokesCube
+from jaxinv.observation import Observation, StokesCube
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.measurement import TELLURIC, Measurement, measure
 from jaxinv.problem import Problem
@@ -39,6 +39,9 @@ class Preparation(NamedTuple):
         shift: what was added to the file's wavelengths [angstrom].
         measured: what was measured.
         sigma: `(4,)` noise in units of the continuum, weights included.
+        config: the options.
+        psf: `(offset [angstrom], transmission)` of the spectral profile, where it is a table.
+        offset: `(n_pixels,)` shift of each pixel's spectrum towards the red [angstrom], if it is known.
     """
 
     cube: StokesCube
@@ -48,6 +51,9 @@ class Preparation(NamedTuple):
     shift: float
     measured: Measurement
     sigma: np.ndarray
+    config: InvertConfig
+    psf: tuple[np.ndarray, np.ndarray] | None = None
+    offset: np.ndarray | None = None
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -66,14 +72,22 @@ class Preparation(NamedTuple):
         values[~(brightest > 0)] = np.nan  # a dead pixel
         return values
 
-    def some_spectra(self, pixels: np.ndarray) -> np.ndarray:
+    def observed(self, pixels: np.ndarray) -> Observation:
         """Any pixels in increasing order, `(n, 4, n_used)`; runs of neighbours are read together."""
         runs = np.split(pixels, np.flatnonzero(np.diff(pixels) != 1) + 1)
-        return np.concatenate([self.spectra(int(run[0]), int(run[-1]) + 1) for run in runs])
+        return Observation(np.concatenate([self.spectra(int(r[0]), int(r[-1]) + 1) for r in runs]), ids=pixels)
+
+    def known(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of each of these pixels."""
+        return {} if self.offset is None else {"wavelength_offset": self.offset[pixels]}
 
 
 def prepare(
-    cube: StokesCube, config: InvertConfig | None = None, *, psf: tuple[np.ndarray, np.ndarray] | None = None
+    cube: StokesCube,
+    config: InvertConfig | None = None,
+    *,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+    wavelength_offset: np.ndarray | None = None,
 ) -> Preparation:
     """Choose lines and samples, measure continuum, noise and wavelength shift, and state the problem.
 
@@ -81,11 +95,13 @@ def prepare(
         cube: the observation.
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+        wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
 
     Raises:
         ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
     """
     config = config or InvertConfig()
+    offset = None if wavelength_offset is None else _matching(wavelength_offset, cube, config.region)
     cube = cut(cube, config.region)
     used = _used(cube.wavelength, config)
     lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
@@ -96,7 +112,7 @@ def prepare(
     sigma = _sigma(measured, config)
     forward, prior = stated(config, lines, wavelength, measured.profile, psf)
     problem = Problem(forward, Gaussian(sigma[:, None]), prior)
-    return Preparation(cube, problem, lines, used, shift, measured, sigma)
+    return Preparation(cube, problem, lines, used, shift, measured, sigma, config, psf, offset)
 
 
 def cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
@@ -119,7 +135,7 @@ def cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
     return dataclasses.replace(cube, values=values, mask=mask, header=header)
 
 
-def matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
+def _matching(offset: np.ndarray, cube: StokesCube, region: tuple[int, ...]) -> np.ndarray:
     """Wavelength offsets `(ny, nx)` as one number for each pixel that takes part."""
     offset = np.asarray(offset, np.float32)
     if offset.shape != cube.map_shape:
@@ -274,7 +290,7 @@ def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> di
     return out
 
 
-def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
+def provenance(ready: Preparation) -> dict[str, str]:
     """How a result was made: version, lines, what was measured, options."""
     from jaxinv import __version__
 
@@ -289,5 +305,5 @@ def provenance(ready: Preparation, config: InvertConfig) -> dict[str, str]:
         "wavelength_shift": f"{ready.shift:.5f} Angstrom",
         "weakly_polarized": f"{measured.weak[0]} of {measured.weak[1]} pixels looked at, for the shift",
         "line_core_velocity": " ".join(f"{value:.3f}" for value in velocity) + " km/s before the shift",
-        "config": repr(config),
+        "config": repr(ready.config),
     }

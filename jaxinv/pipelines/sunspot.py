@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxinv.forward import Forward
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines.synthesis import predict_maps
+from jaxinv.pipelines.synthesis import SynthesisRun
 from jaxinv.spectra.instrument import SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 
@@ -100,9 +100,10 @@ def simulate_observation(
         seed: of the noise.
     """
     forward = hinode_forward() if forward is None else forward
-    values = predict_maps(forward, parameters)
-    values += np.random.default_rng(seed).normal(0, sigma, values.shape).astype(np.float32)
     wavelength = HINODE_WAVELENGTH if wavelength is None else wavelength
+    clean = SynthesisRun(forward, parameters, wavelength).into()
+    values = np.asarray(clean.values[:])
+    values += np.random.default_rng(seed).normal(0, sigma, values.shape).astype(np.float32)
     return StokesCube(values, wavelength, header=_header(values.shape[:2]))
 
 

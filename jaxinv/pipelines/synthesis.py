@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import numpy as np
 
+from jaxinv.compute.devices import over_devices
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
 from jaxinv.forward import Forward
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines.config import SynthesizeConfig
@@ -17,8 +21,8 @@ from jaxinv.pipelines.preparation import plain_options
 from jaxinv.spectra.instrument import SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 
-_CHUNK = 1024
-"""Pixels synthesized together."""
+_TOGETHER, _IN_CACHE = 8192, 256
+"""Pixels synthesized and saved together, for each device; and of these at the same time."""
 
 
 def synthesize(
@@ -28,6 +32,8 @@ def synthesize(
     wavelength: np.ndarray | None = None,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     header: Mapping[str, Any] | None = None,
+    store: Store | None = None,
+    progress: bool = False,
 ) -> StokesCube:
     """Milne-Eddington spectra of parameters that are maps `(ny, nx)` or numbers.
 
@@ -37,9 +43,29 @@ def synthesize(
         wavelength: `(n_wavelength,)` in angstrom, in place of `config.wavelength`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         header: FITS cards of the spatial axes, for the cube.
+        store: keeps what is finished (`plan_synthesis(...).store(path)`), on disk where the cube is large.
+        progress: show a bar.
 
     Raises:
         ValueError, KeyError: a parameter is missing, unknown or not finite, or shapes do not fit; says which.
+    """
+    return plan_synthesis(parameters, config, wavelength=wavelength, psf=psf, header=header).into(
+        store, progress=progress
+    )
+
+
+def plan_synthesis(
+    parameters: Mapping[str, Any],
+    config: SynthesizeConfig | None = None,
+    *,
+    wavelength: np.ndarray | None = None,
+    psf: tuple[np.ndarray, np.ndarray] | None = None,
+    header: Mapping[str, Any] | None = None,
+) -> SynthesisRun:
+    """A synthesis that is ready to run; arguments are those of `synthesize`.
+
+    Raises:
+        ValueError, KeyError: as `synthesize`.
     """
     config = config or SynthesizeConfig()
     if wavelength is None:
@@ -62,28 +88,86 @@ def synthesize(
     if stage is not None:
         forward = forward >> stage
     maps = _maps(forward, {**parameters, **plain_options(forward, "parameters", config.parameters)})
-    values = predict_maps(forward, maps)
-    finite = np.all([np.isfinite(x) for x in maps.values()], axis=0)
-    if not np.isfinite(values[finite]).all():
-        raise ValueError("these parameters give spectra that are no numbers: they are too large or too small")
-    if config.noise:
-        values += np.random.default_rng(config.seed).normal(0, config.noise, values.shape).astype(np.float32)
-    return StokesCube(values, wavelength, header=dict(header or {}))
+    return SynthesisRun(forward, maps, wavelength, header=header, noise=config.noise, seed=config.seed)
 
 
-def predict_maps(forward: Forward, maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The prediction of every pixel, `(ny, nx, *prediction_shape)` float32, a bounded number at a time."""
-    shape = np.shape(next(iter(maps.values())))[:2]
-    n = int(np.prod(shape))
-    flat = {name: np.asarray(value, np.float32).reshape(n, *np.shape(value)[2:]) for name, value in maps.items()}
-    size = min(_CHUNK, n)
-    predict = eqx.filter_jit(lambda model, piece: jax.vmap(model)(piece))
-    pieces = []
-    for start in range(0, n, size):
-        count = min(size, n - start)
-        take = np.minimum(np.arange(start, start + size), n - 1)
-        pieces.append(np.asarray(predict(forward, {name: value[take] for name, value in flat.items()}))[:count])
-    return np.concatenate(pieces).reshape(*shape, *pieces[0].shape[1:])
+class SynthesisRun(Run[StokesCube]):
+    """Spectra of maps of parameters.
+
+    Args:
+        forward: the atmosphere and the instrument.
+        maps: `(ny, nx)` of every parameter.
+        wavelength: `(n_wavelength,)` [angstrom].
+        header: FITS cards of the spatial axes.
+        noise: standard deviation, in units of the continuum.
+        seed: of the noise.
+    """
+
+    label = "synthesizing"
+    axes: ClassVar = {"spectra": ("stokes", "wavelength")}
+
+    def __init__(
+        self,
+        forward: Forward,
+        maps: Mapping[str, np.ndarray],
+        wavelength: np.ndarray,
+        *,
+        header: Mapping[str, Any] | None = None,
+        noise: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._shape = np.shape(next(iter(maps.values())))[:2]
+        self._flat = {
+            name: np.asarray(value, np.float32).reshape(-1, *np.shape(value)[2:]) for name, value in maps.items()
+        }
+        self._work = PredictPixels(forward, noise, seed)
+        self._wavelength, self._header = wavelength, dict(header or {})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def size(self) -> int:
+        return _TOGETHER * len(jax.devices())
+
+    def read(self, start: int, stop: int) -> Any:
+        ids = np.arange(start, stop, dtype=np.uint32)
+        return {name: x[start:stop] for name, x in self._flat.items()}, ids
+
+    def work(self) -> Work:
+        return self._work
+
+    def result(self, store: Store) -> StokesCube:
+        return StokesCube(store.lazy("spectra"), self._wavelength, header=self._header)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictPixels:
+    """Predicts the spectra of the pixels of a piece."""
+
+    forward: Forward
+    noise: float
+    seed: int
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        parameters, _ = inputs
+        spectra = over_devices(_predict, (self.forward, jax.random.key(self.seed), np.float32(self.noise)), inputs)
+        finite = np.all([np.isfinite(x.reshape(len(x), -1)).all(1) for x in parameters.values()], axis=0)
+        if not np.isfinite(spectra[finite]).all():
+            raise ValueError("these parameters give spectra that are no numbers: they are too large or too small")
+        return {"spectra": spectra}
+
+
+def _predict(common: Any, inputs: Any) -> Any:
+    forward, key, noise = common
+
+    def one(item: Any) -> Any:
+        parameters, identity = item
+        spectrum = forward(parameters)
+        return spectrum + noise * jax.random.normal(jax.random.fold_in(key, identity), spectrum.shape, spectrum.dtype)
+
+    return jax.lax.map(one, inputs, batch_size=_IN_CACHE)
 
 
 def _maps(forward: Forward, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -138,6 +138,30 @@ class Solution:
             )
         return xarray.Dataset(variables)
 
+    def to_arrays(self, *, covariance: bool = True) -> dict[str, np.ndarray]:
+        """As arrays by name, those of parameters as `parameters/...` and `standard_error/...`."""
+        return {
+            **{f"parameters/{name}": value for name, value in self.parameters.items()},
+            **{f"standard_error/{name}": value for name, value in self.standard_error.items()},
+            **{name: getattr(self, name) for name in ("chi2", "iterations", "starts", "status")},
+            **({"covariance": self.covariance} if covariance and self.has_matrix else {}),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], labels: tuple[str, ...]) -> Solution:
+        """Of what `to_arrays` gave."""
+
+        def named(group: str) -> dict[str, np.ndarray]:
+            return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
+
+        return cls(
+            parameters=named("parameters"),
+            standard_error=named("standard_error"),
+            covariance=arrays.get("covariance"),
+            labels=labels,
+            **{name: arrays[name] for name in ("chi2", "iterations", "starts", "status")},
+        )
+
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Solution:
         """The solution with every array changed alike: cut, reshaped, picked from."""
         fields: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Units of what leaves: as the package computes in them, but for angles, which are radians inside and degrees outside."""
+"""Units of what leaves: those that the package computes in, but for angles: radians inside, degrees outside."""
 
 from __future__ import annotations
 

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from jaxinv.compute.pieces import Pieces, join, n_done, remaining
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.results.calibration import CalibrationReport
 from jaxinv.results.posterior import Posterior, PosteriorStatus
 from jaxinv.sampling.methods import Chains, Method, checked
 from jaxinv.sampling.programs import object_keys
-from jaxinv.sampling.sampler import advance_of, draw, progress_bar
+from jaxinv.sampling.sampler import draw
 
 _TOGETHER = 128
 """Objects sampled and kept together."""
 
+Sampler = Callable[[Problem, Any, PRNGKeyArray], Posterior]
+
 
 def calibrate(
     problem: Problem,
-    method: Method | Callable[[Problem, Any, PRNGKeyArray], Posterior] | None = None,
+    method: Method | Sampler | None = None,
     n: int = 300,
     *,
     key: PRNGKeyArray,
     n_draws: int = 199,
-    pieces: Pieces | None = None,
+    store: Store | None = None,
     progress: bool = False,
 ) -> CalibrationReport:
     """Simulation-based calibration and coverage of any method that returns a posterior.
@@ -44,47 +49,95 @@ def calibrate(
         key: random key.
         n_draws: the truth is ranked among so many draws of each object, spread evenly over its chains. One less than a
             multiple of 20 gives histograms with equal bins.
-        pieces: keeps what is finished; objects that it holds already are not sampled again.
+        store: keeps what is finished (`CalibrationRun(...).store(path)`); objects that it holds are not sampled again.
         progress: show a bar.
 
     Raises:
         ValueError: `n` or `n_draws` is too small, or the method makes fewer draws than `n_draws`.
     """
-    if n < 20:
-        raise ValueError(f"calibration needs 20 simulated objects or more; found n = {n}")
-    if n_draws < 19:
-        raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
-    if method is None or not callable(method) or isinstance(method, type):
-        method = checked(method)
-    if isinstance(method, Method) and math.prod(method.shape) < n_draws:
-        made = math.prod(method.shape)
-        raise ValueError(f"{type(method).__name__} makes {made} draws of each object; n_draws = {n_draws} needs more")
-    simulation, sampling = jax.random.split(key)
-    pieces = {} if pieces is None else pieces
-    with progress_bar(n, progress, n_done(pieces, n), "object") as bar:
-        advance = advance_of(bar)
-        for start, stop in remaining(pieces, n, _TOGETHER):
-            # As many as ever, so that a short piece needs no program of its own.
-            truth, data = jax.vmap(problem.simulate)(object_keys(simulation, start + np.arange(_TOGETHER)))
-            truth = {name: np.asarray(truth[name])[: stop - start] for name in problem.names}
-            data = data[: stop - start]
-            if isinstance(method, Method):
-                data = Observation.of(data, ids=start + np.arange(stop - start))
-                posterior = draw(problem, data, key=sampling, method=method, advance=advance)
-            else:
-                posterior = method(problem, data, jax.random.fold_in(sampling, start))
-                bar.update(stop - start)
-            part = _ranks(problem, posterior, truth, n_draws)
-            pieces[start, stop] = {**part, "status": np.asarray(posterior.status)}
-    ranks = join(pieces, n, {"status": PosteriorStatus.NOT_COMPUTED})
-    status = ranks.pop("status")
-    usable = np.all([x >= 0 for x in ranks.values()], axis=0)
-    if not usable.any():
-        raise ValueError("the method returned no finite draws for any simulated object")
-    name = type(method).__name__ if isinstance(method, Method) else getattr(method, "__name__", "")
-    if isinstance(method, Chains):
-        name += f", {method.n_chains} chains"
-    return CalibrationReport({label: x[usable] for label, x in ranks.items()}, n_draws, status, name)
+    return CalibrationRun(problem, method, n, key=key, n_draws=n_draws).into(store, progress=progress)
+
+
+class CalibrationRun(Run[CalibrationReport]):
+    """A calibration that is ready to run; arguments are those of `calibrate`."""
+
+    label, unit = "calibrating", "object"
+    missing: ClassVar = {"status": PosteriorStatus.NOT_COMPUTED}
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method | Sampler | None = None,
+        n: int = 300,
+        *,
+        key: PRNGKeyArray,
+        n_draws: int = 199,
+    ) -> None:
+        if n < 20:
+            raise ValueError(f"calibration needs 20 simulated objects or more; found n = {n}")
+        if n_draws < 19:
+            raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
+        if method is None or not callable(method) or isinstance(method, type):
+            method = checked(method)
+        if isinstance(method, Method) and math.prod(method.shape) < n_draws:
+            made = math.prod(method.shape)
+            raise ValueError(
+                f"{type(method).__name__} makes {made} draws of each object; n_draws = {n_draws} needs more"
+            )
+        self._problem, self._method, self._n, self._n_draws = problem, method, n, n_draws
+        self._simulation, self._sampling = jax.random.split(key)
+        self._simulate = jax.jit(jax.vmap(problem.simulate))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self._n,)
+
+    @property
+    def size(self) -> int:
+        return _TOGETHER
+
+    def read(self, start: int, stop: int) -> Any:
+        # As many as ever, so that a short piece needs no program of its own.
+        ids = start + np.arange(min(_TOGETHER, self._n))
+        truth, data = jax.tree.map(np.array, self._simulate(object_keys(self._simulation, ids)))
+        if isinstance(self._method, Method):
+            data[stop - start :] = np.nan  # not asked for, and not sampled
+        return {name: truth[name] for name in self._problem.names}, Observation(data, ids=ids)
+
+    def work(self) -> Work:
+        return RankObjects(self._problem, self._method, self._sampling, self._n_draws)
+
+    def result(self, store: Store) -> CalibrationReport:
+        ranks = store.group("ranks")
+        usable = np.all([x >= 0 for x in ranks.values()], axis=0)
+        if not usable.any():
+            raise ValueError("the method returned no finite draws for any simulated object")
+        method = self._method
+        name = type(method).__name__ if isinstance(method, Method) else getattr(method, "__name__", "")
+        if isinstance(method, Chains):
+            name += f", {method.n_chains} chains"
+        kept = {label: x[usable] for label, x in ranks.items()}
+        return CalibrationReport(kept, self._n_draws, store["status"], name)
+
+
+@dataclasses.dataclass(frozen=True)
+class RankObjects:
+    """Samples simulated objects, and finds the place of the truth among the draws of each."""
+
+    problem: Problem
+    method: Method | Sampler
+    key: PRNGKeyArray
+    n_draws: int
+
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        truth, data = inputs
+        if isinstance(self.method, Method):
+            posterior = draw(self.problem, data, key=self.key, method=self.method, advance=advance)
+        else:
+            key = jax.random.fold_in(self.key, int(data.ids[0]))
+            posterior = self.method(self.problem, data.values, key)
+        ranks = _ranks(self.problem, posterior, truth, self.n_draws)
+        return {**{f"ranks/{name}": x for name, x in ranks.items()}, "status": np.asarray(posterior.status)}
 
 
 def _ranks(problem: Problem, posterior: Posterior, truth: dict[str, np.ndarray], n_draws: int) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from jaxtyping import Array
 
 from jaxinv.compute import batch
 from jaxinv.compute.batch import Rows
+from jaxinv.compute.progress import Advance
 from jaxinv.noise import Samplewise
 from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.sampling import programs
@@ -21,9 +21,6 @@ from jaxinv.sampling.methods import Chains, Draws, Method
 
 _DIVERGENT = 1e-3
 _LEAST_ESS = 400
-
-Advance = Callable[[int, int, int], None]
-"""Told, from time to time: objects that are done, draws made, divergences among them, since the last time."""
 
 
 class Piece(NamedTuple):

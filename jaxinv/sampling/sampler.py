@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from jaxinv import priors
 from jaxinv.compute import batch
 from jaxinv.compute.batch import Rows
+from jaxinv.compute.progress import Advance, Progress
 from jaxinv.observation import Observation
 from jaxinv.optimize import Solver, fit
 from jaxinv.problem import Problem
@@ -24,7 +24,6 @@ from jaxinv.results.posterior import Posterior, PosteriorStatus
 from jaxinv.results.solution import Solution
 from jaxinv.sampling import programs, runs
 from jaxinv.sampling.methods import Chains, Method, checked
-from jaxinv.sampling.runs import Advance
 
 _SAMPLING = 0x5A
 """Folded into the key, so that a key that has also drawn the data does not draw the same numbers again."""
@@ -72,8 +71,8 @@ def sample(
             f"draws of {rows.n} objects need {needed:.1f} GiB, more than memory={memory}: sample fewer at a time, "
             "or use jaxinv.pipelines.sample_maps, which keeps summaries and writes draws to disk"
         )
-    with progress_bar(rows.n, progress) as bar:
-        posterior = draw(problem, data, key=key, method=method, fixed=fixed, initial=initial, advance=advance_of(bar))
+    with Progress(rows.n, progress, label="sampling") as bar:
+        posterior = draw(problem, data, key=key, method=method, fixed=fixed, initial=initial, advance=bar)
     replicates = None
     if not rows.shape and n_predictive > 0:
         replicates = predict(problem, data, posterior, key=key, n=n_predictive, fixed=fixed)
@@ -200,29 +199,6 @@ def bytes_per_object(problem: Problem, method: Method) -> int:
     """Memory that one object's draws and their statistics take, working copies included."""
     scalars = sum(math.prod(problem.prior[name].shape()) for name in problem.names)
     return 4 * math.prod(method.shape) * (3 * scalars + 12)
-
-
-def progress_bar(total: int, shown: bool, done: int = 0, unit: str = "px") -> tqdm:
-    """A bar over objects that also shows draws per second and divergences so far."""
-    return tqdm(
-        total=total, initial=done, unit=unit, disable=not shown, desc="sampling", dynamic_ncols=True, smoothing=0.1
-    )
-
-
-def advance_of(bar: tqdm) -> Advance:
-    """Moves a bar on."""
-    import time
-
-    begin, totals = time.perf_counter(), [0, 0]
-
-    def advance(objects: int, draws: int, divergences: int) -> None:
-        totals[0] += draws
-        totals[1] += divergences
-        rate = totals[0] / max(time.perf_counter() - begin, 1e-9)
-        bar.set_postfix_str(f"{rate:.0f} draws/s, {totals[1]} divergences", refresh=False)
-        bar.update(objects)
-
-    return advance
 
 
 def _posterior(rows: Rows, finished: dict[str, Any], chosen: np.ndarray, no_data: np.ndarray) -> Posterior:

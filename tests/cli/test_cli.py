@@ -14,8 +14,10 @@ from astropy.io import fits
 
 from jaxinv import io, spectra
 from jaxinv.cli import main
+from jaxinv.compute.store import Store
 from jaxinv.observation import StokesCube
 from jaxinv.pipelines import simulate_observation, sunspot_parameters
+from tests.models import cut_after
 
 SIGMA = ["--sigma", "2e-3", "1e-3", "1e-3", "1e-3"]
 
@@ -307,17 +309,10 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["invert", "cube.fits", *SIGMA, "--chunk-size", "16", "--no-quicklook", "-o"]
-    keep = io.PieceStore.__setitem__
-
-    def interrupted(store: io.PieceStore, piece: tuple[int, int], arrays: dict) -> None:
-        keep(store, piece, arrays)
-        if piece == (16, 32):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(io.PieceStore, "__setitem__", interrupted)
-    assert main([*arguments, "a.fits"]) == 130
+    with monkeypatch.context() as patch:
+        cut_after(2, patch)
+        assert main([*arguments, "a.fits"]) == 130
     assert "32 of 64 pixels are kept in a.fits.partial; the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr(io.PieceStore, "__setitem__", keep)
     assert "another options" in refused(capsys, *arguments, "a.fits", "--seed", "5")
     capsys.readouterr()
     assert main([*arguments, "a.fits"]) == 0
@@ -329,8 +324,11 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
             assert left.data.tobytes() == right.data.tobytes(), left.name
 
 
-def test_restart_discards_an_unfinished_run(folder: Path) -> None:
-    io.PieceStore(folder / "a.fits.partial", {"input": "other"})[0, 3] = {"chi2": np.zeros(3)}
+def test_restart_discards_an_unfinished_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(folder / "a.fits.partial", (3,), {"input": "other"})
+    store.write(0, 3, {"chi2": np.zeros(3)})
+    store.close()
+    assert "another input" in refused(capsys, "invert", "cube.fits", "-o", "a.fits", *SIGMA)
     assert main(["invert", "cube.fits", "-o", "a.fits", *SIGMA, "--restart", "--quiet"]) == 0
     assert not (folder / "a.fits.partial").exists()
 

@@ -145,7 +145,7 @@ KINDS: dict[str, list[str]] = {
     "cube.fits": ["invert", "{}", "-o", "out.fits", *FAST],
     "slit.fits": ["invert", "{}", "-o", "out.fits", "--no-quicklook", *FAST],
     "spinor.fits": ["invert", "{}", "-o", "out.fits", "--sigma", "1e-3", "--no-quicklook", *FAST],
-    "maps.fits": ["synthesize", "{}", "-o", "out.fits"],
+    "maps.fits": ["synthesize", "{}", "-o", "out.fits", "--quiet"],
     "cavity.fits": ["invert", "cube.fits", "-o", "out.fits", "--cavity-map", "{}", "--no-quicklook", *FAST],
     "psf.txt": ["invert", "cube.fits", "-o", "out.fits", "--psf-file", "{}", "--no-quicklook", *FAST],
     "wavelengths.txt": ["invert", "cube.fits", "-o", "out.fits", "--wavelengths", "{}", "--no-quicklook", *FAST],

@@ -13,7 +13,6 @@ import pytest
 from astropy.io import fits
 
 from jaxinv import io
-from jaxinv.cli.sample import check_store
 from jaxinv.pipelines import simulate_observation, sunspot_parameters
 
 KILLED = """
@@ -61,18 +60,6 @@ def run(folder: Path, left: int, arguments: list[str]) -> tuple[int, str]:
 def arrays(folder: Path) -> dict[str, np.ndarray]:
     with fits.open(folder / "out.fits") as hdus:
         return {hdu.name: np.array(hdu.data) for hdu in hdus[1:-1]}
-
-
-def test_a_store_of_draws_is_known_by_what_a_kill_may_leave_of_it(tmp_path: Path) -> None:
-    """Zarr writes a file under another name and renames it: a kill between the two leaves that name."""
-    store = tmp_path / "draws.zarr"
-    store.mkdir()
-    check_store(store)
-    (store / "zarr.0123456789abcdef0123456789abcdef.partial").touch()
-    check_store(store)
-    (store / "thesis.tex").touch()
-    with pytest.raises(io.OutputError, match="left alone"):
-        check_store(store)
 
 
 @pytest.mark.slow

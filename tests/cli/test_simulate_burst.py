@@ -12,6 +12,7 @@ from jaxinv import io, optics
 from jaxinv.cli import main
 from jaxinv.observation import FrameBurst
 from jaxinv.pipelines import burst as pipeline
+from tests.models import cut_after
 
 SMALL = ["--frames", "3", "--n-pixels", "32", "--d-over-r0", "3", "--modes", "10", "--basis", "zernike", "--quiet"]
 
@@ -111,17 +112,10 @@ def test_an_image_on_other_pixels_is_averaged() -> None:
 def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate-burst", "-o", "whole.fits", *SMALL]) == 0
     monkeypatch.setattr(pipeline, "_TOGETHER", 1)  # frame by frame
-    keep = io.PieceStore.__setitem__
-
-    def interrupted(store: io.PieceStore, piece: tuple[int, int], arrays: dict) -> None:
-        if piece[0] == 1:
-            raise KeyboardInterrupt
-        keep(store, piece, arrays)
-
-    monkeypatch.setattr(io.PieceStore, "__setitem__", interrupted)
-    assert main(["simulate-burst", "-o", "burst.fits", *SMALL]) == 130
-    assert "goes on from what is in burst.fits.partial" in capsys.readouterr().err
-    monkeypatch.setattr(io.PieceStore, "__setitem__", keep)
+    with monkeypatch.context() as patch:
+        cut_after(1, patch)
+        assert main(["simulate-burst", "-o", "burst.fits", *SMALL]) == 130
+    assert "1 of 3 frames are kept in burst.fits.partial; the same command goes on" in capsys.readouterr().err
     assert main(["simulate-burst", "-o", "burst.fits", *[word for word in SMALL if word != "--quiet"]]) == 0
     assert "1 of 3 frames are done already" in capsys.readouterr().out
     np.testing.assert_allclose(io.read_burst("burst.fits").frames, io.read_burst("whole.fits").frames, atol=1e-5)

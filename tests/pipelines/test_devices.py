@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxinv import io
-from jaxinv.compute.pieces import join
+from jaxinv.compute.store import Store
 from tests.pipelines.test_inversion import SHAPE, observe, truth
 
 WORKER = """
@@ -19,7 +19,8 @@ import json, sys
 from pathlib import Path
 import jax
 from jaxinv import io
-from jaxinv.pipelines import InvertConfig, SampleConfig, inversion, invert, sample_maps
+from jaxinv.compute.store import Store
+from jaxinv.pipelines import InvertConfig, PosteriorRun, SampleConfig, inversion, plan_inversion, prepare
 
 here, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
 cube = io.read_stokes(here / "cube.fits")
@@ -27,26 +28,25 @@ same = dict(sigma=(1e-3,), lines=("Fe I 6302.5",), effective_triplet=True, wavel
             wavelength_range=(6302.1, 6302.9), continuum=25000.0)
 
 
-class Cut(io.PieceStore):
-    left = 0
-
-    def __setitem__(self, piece, arrays):
+class Cut(Store):
+    def write(self, start, stop, arrays):
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        super().__setitem__(piece, arrays)
+        super().write(start, stop, arrays)
 
 
 for kind, name, size, left in jobs:
-    pieces = Cut(here / name, {})
-    pieces.left = left
     inversion._PER_CPU = size
     laplace = SampleConfig(method="laplace", draws=25, chunk_size=size * len(jax.devices()), **same)
+    if kind == "invert":
+        run = plan_inversion(prepare(cube, InvertConfig(**same)))
+    else:
+        run = PosteriorRun(prepare(cube, laplace))
+    store = Cut(here / name, run.shape, units=run.units, missing=run.missing)
+    store.left = left
     try:
-        if kind == "invert":
-            invert(cube, InvertConfig(**same), pieces=pieces, progress=False)
-        else:
-            sample_maps(cube, laplace, pieces=pieces, progress=False)
+        run.into(store)
     except KeyboardInterrupt:
         assert left < 99
 """
@@ -95,8 +95,8 @@ def test_devices_and_pieces_may_change_between_cut_and_resumption(tmp_path: Path
         if jobs:
             work(tmp_path, devices, jobs)
     for kind, d, s, other in pairs:
-        whole = join(io.PieceStore(tmp_path / f"{kind}-whole", {}), N, {})
-        found = join(io.PieceStore(tmp_path / f"{kind}-{d}-{s}-{other}", {}), N, {"status": 7})
+        whole = Store.open(tmp_path / f"{kind}-whole").arrays()
+        found = Store.open(tmp_path / f"{kind}-{d}-{s}-{other}").arrays()
         np.testing.assert_array_equal(found["status"], 0)
         for name in whole:
             if name.startswith(("parameters/", "median/")):

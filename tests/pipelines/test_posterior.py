@@ -8,8 +8,10 @@ import pytest
 
 from jaxinv import io, plot
 from jaxinv.cli import main
-from jaxinv.pipelines import SampleConfig, prepare, sample_maps, simulate_observation, sunspot_parameters
+from jaxinv.compute.store import Store
+from jaxinv.pipelines import PosteriorRun, SampleConfig, prepare, simulate_observation, sunspot_parameters
 from jaxinv.pipelines.posterior import posterior_predictive
+from tests.models import cut_after
 
 QUICK = ["--method", "hmc", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
 FAST = SampleConfig(method="hmc", warmup=50, draws=40, max_doublings=0, chunk_size=5)
@@ -29,38 +31,27 @@ def folder(cube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-class Interrupted(dict):
-    """A store that is pulled away after its first piece."""
-
-    def __setitem__(self, piece: tuple[int, int], arrays: dict) -> None:
-        if len(self) == 1:
-            raise KeyboardInterrupt
-        super().__setitem__(piece, arrays)
-
-
 @pytest.mark.slow
-def test_a_killed_run_resumes_with_the_same_draws(cube) -> None:
+def test_a_killed_run_resumes_with_the_same_draws(cube, monkeypatch: pytest.MonkeyPatch) -> None:
     cube = dataclasses.replace(cube, values=cube.values[:2])
-    whole: dict = {}
-    maps = sample_maps(cube, FAST, keep=lambda a, b, draws: whole.update({(a, b): draws}), progress=False)
-    kept: dict = {}
-    pieces = Interrupted()
-    take = lambda a, b, draws: kept.update({(a, b): draws})  # noqa: E731
-    with pytest.raises(KeyboardInterrupt):
-        sample_maps(cube, FAST, pieces=pieces, keep=take, progress=False)
-    again = sample_maps(cube, FAST, pieces=dict(pieces), keep=take, progress=False)
+    run = PosteriorRun(prepare(cube, FAST), keep_draws=True)
+    whole, store = run.store(), run.store()
+    maps = run.into(whole)
+    with monkeypatch.context() as patch:
+        cut_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run.into(store)
+    assert store.todo(99) == [(5, 8)]
+    again = run.into(store)
     for name, values in maps.median.items():
         np.testing.assert_array_equal(again.median[name], values)
-    assert kept.keys() == whole.keys() == {(0, 5), (5, 8)}
-    for piece, draws in whole.items():
-        for name, x in draws.items():
-            np.testing.assert_array_equal(kept[piece][name], x)
+    assert whole["posterior/velocity"].shape == (2, 4, 4, 40)
+    for name, values in whole.arrays().items():
+        np.testing.assert_array_equal(store[name], values)
     figure = plot.widths(maps)
     assert len(figure.axes) == 9  # a narrow map is shown as curves
-    ready = prepare(cube, FAST)
-    observed, replicates, posterior = posterior_predictive(
-        ready, dataclasses.replace(FAST, method="laplace"), (1, 2), n=30
-    )
+    ready = prepare(cube, dataclasses.replace(FAST, method="laplace"))
+    observed, replicates, posterior = posterior_predictive(ready, (1, 2), n=30)
     assert replicates.shape == (30, *observed.shape)
     plot.bands(observed, replicates, ready.wavelength, sigma=ready.sigma)
     plot.trace(posterior, index=(0,))
@@ -138,23 +129,21 @@ def test_a_store_that_is_none_is_left_alone(folder: Path, capsys: pytest.Capture
     (folder / "precious" / "thesis.tex").write_text("x")
     line = ["sample", "cube.fits", "-o", "out.fits", "--store", "precious"]
     assert main([*line, "--overwrite"]) == 2
-    assert "is no store of draws" in capsys.readouterr().err
+    assert "precious is no store of a run: it is left alone" in capsys.readouterr().err
     assert (folder / "precious" / "thesis.tex").exists()
 
 
 def test_nothing_is_lost_by_a_command_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import zarr
-
-    zarr.open_group(str(folder / "draws.zarr"), mode="w", zarr_format=3).require_group("posterior")
-    pieces = io.PieceStore("out.fits.partial", {"store": "draws.zarr"})
-    pieces[0, 3] = {"x": np.zeros(3)}
+    for name in ("draws.zarr", "out.fits.partial"):
+        store = Store(name, (3,), {"input": "another"})
+        store.write(0, 2, {"x": np.zeros(2)})
+        store.close()
     line = ["-o", "out.fits", "--store", "draws.zarr", "--overwrite", "--restart"]
     assert main(["sample", "cub.fits", *line]) == 2
     assert main(["sample", "cube.fits", *line, "--lines", "Foo"]) == 2
-    assert (folder / "draws.zarr" / "posterior").exists()
-    assert (0, 3) in pieces
-    assert main(["sample", "cube.fits", *line[:4], "--restart", "--lines", "Foo"]) == 2  # its own store: no question
     assert "cannot read 'Foo' as a line" in capsys.readouterr().err
+    for name in ("draws.zarr", "out.fits.partial"):
+        assert Store.open(name).n_done == 2
     assert main(["sample", "cube.fits", "-o", "new.fits", "--store", "draws.zarr"]) == 2
     assert "draws.zarr exists already" in capsys.readouterr().err
 
@@ -165,27 +154,17 @@ def test_draws_that_are_gone_are_missed(
 ) -> None:
     line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--method", "laplace", "--quiet"]
     line += ["--draws", "25", "--chunk-size", "6"]
-    write = io.DrawStore.write
-
-    def stop_at_the_second(self: io.DrawStore, start: int, stop: int, draws: dict) -> None:
-        if start:
-            raise KeyboardInterrupt
-        write(self, start, stop, draws)
-
-    monkeypatch.setattr(io.DrawStore, "write", stop_at_the_second)
-    assert main(line) == 130
-    assert "6 of 12 pixels are kept" in capsys.readouterr().err
-    monkeypatch.undo()
-    monkeypatch.chdir(folder)
-    (folder / "draws.zarr").rename(folder / "elsewhere")
-    assert main(line) == 2
-    assert "draws.zarr with the draws of 6 finished pixels is gone" in capsys.readouterr().err
-    (folder / "elsewhere").rename(folder / "draws.zarr")
+    with monkeypatch.context() as patch:
+        cut_after(1, patch)
+        assert main(line) == 130
+    assert "6 of 12 pixels are kept in out.fits.partial" in capsys.readouterr().err
     assert main(line) == 0
     assert io.read_posteriors("out.fits").count()["converged"] == 12
-
-
-def test_a_file_of_something_else(tmp_path: Path, cube) -> None:
-    io.write_stokes(tmp_path / "cube.fits", cube)
-    with pytest.raises(io.InputError, match="is no file of posteriors"):
-        io.read_posteriors(tmp_path / "cube.fits")
+    assert Store.open("draws.zarr").n_done == 12
+    # Killed after the file was written and before the draws came to their place.
+    (folder / "draws.zarr").rename(folder / "out.fits.partial")
+    assert main(line) == 0
+    assert Store.open("draws.zarr").n_done == 12
+    (folder / "draws.zarr").rename(folder / "elsewhere")
+    assert main(line) == 2
+    assert "out.fits is finished, but draws.zarr is gone: pass --overwrite" in capsys.readouterr().err

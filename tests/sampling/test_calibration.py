@@ -12,6 +12,7 @@ from jaxinv.problem import Problem
 from jaxinv.results.calibration import CalibrationReport
 from jaxinv.results.posterior import Posterior
 from jaxinv.sampling import Laplace, calibrate
+from jaxinv.sampling.calibration import CalibrationRun
 from tests.models import Direct, Wave
 
 KEY = jax.random.key(3)
@@ -69,12 +70,12 @@ def test_holm() -> None:
 
 
 def test_groups_that_are_kept_are_not_sampled_again() -> None:
-    pieces: dict = {}
-    first = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, pieces=pieces)
-    assert sorted(pieces) == [(0, 128), (128, 150)]
-    del pieces[128, 150]
-    again = calibrate(NORMAL, Laplace(n_draws=200), 150, key=KEY, pieces=pieces)
-    np.testing.assert_array_equal(first.ranks["x"], again.ranks["x"])
+    run = CalibrationRun(NORMAL, Laplace(n_draws=200), 150, key=KEY)
+    whole, store = run.store(), run.store()
+    first = run.into(whole)
+    store.write(0, 128, {name: x[:128] for name, x in whole.arrays().items()})
+    assert store.todo(128) == [(128, 150)]
+    np.testing.assert_array_equal(run.into(store).ranks["x"], first.ranks["x"])
 
 
 def test_bad_input() -> None:

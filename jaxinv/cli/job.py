@@ -1,0 +1,136 @@
+"""One run of a command into one file: settled before the work, kept while it is done, finished by the same command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from jaxinv.compute.run import Run
+
+Result = TypeVar("Result")
+Say = Callable[[str], object]
+
+
+def silent(text: str) -> None:
+    """Says nothing."""
+
+
+class Job:
+    """The output of a run, and the store beside it, `OUT.partial`, until the output is whole.
+
+    Args:
+        output: where the result goes.
+        depends: all that the result depends on, by name.
+        kept: where the store goes in the end, if it is wanted.
+        restart: discard what an earlier run left.
+        overwrite: files that exist may be replaced.
+        say: told what the user should know.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        depends: Mapping[str, str],
+        *,
+        kept: Path | None = None,
+        restart: bool = False,
+        overwrite: bool = False,
+        say: Say = print,
+    ) -> None:
+        self.output, self.depends, self.kept = output, dict(depends), kept
+        self._restart, self._overwrite, self._say = restart, overwrite, say
+        self.partial = output.with_name(output.name + ".partial")
+        self._store: Any = None
+
+    @property
+    def identity(self) -> str:
+        """`depends` in one word, which a result keeps in its provenance as `run`."""
+        return hashlib.sha256(json.dumps(self.depends, sort_keys=True).encode()).hexdigest()
+
+    def is_finished(self) -> bool:
+        """Whether the output is the result of this very run already; what a killed one left is put in order then.
+
+        Raises:
+            OutputError: it is something else, and may not be replaced; or the store that is wanted is gone.
+        """
+        from jaxinv import io
+        from jaxinv.compute.store import attributes_of
+
+        if self._overwrite or not self.output.exists():
+            return False
+        try:
+            found = io.provenance_of(self.output).get("run")
+        except (io.InputError, OSError):
+            found = None
+        if found != self.identity:
+            io.check_writable(self.output, overwrite=False)
+        if self.kept is not None and not self.kept.exists():
+            if attributes_of(self.partial).get("depends") != self.depends:
+                raise io.OutputError(f"{self.output} is finished, but {self.kept} is gone: pass --overwrite")
+            shutil.move(self.partial, self.kept)
+        io.discard_folder(self.partial)
+        self._say(f"{self.output} holds the result of this command already (--overwrite makes it anew)")
+        return True
+
+    def begin(self, *others: Path | None) -> None:
+        """Refuse, before the work, what could not be written in the end.
+
+        Args:
+            others: files that go with the output.
+
+        Raises:
+            OutputError: one exists, and may not be replaced; or the place of the store holds something else.
+        """
+        from jaxinv import io
+        from jaxinv.compute.store import attributes_of, is_store
+
+        ours = attributes_of(self.partial).get("depends") == self.depends
+        for path in others:
+            if path is not None:
+                io.check_writable(path, overwrite=self._overwrite or ours)
+        if self.kept is not None and self.kept.exists():
+            if not is_store(self.kept):
+                raise io.OutputError(f"{self.kept} is no store of a run: it is left alone; choose another name")
+            if not self._overwrite:
+                raise io.OutputError(f"{self.kept} exists already: choose another name or pass --overwrite")
+
+    def carry_out(self, run: Run[Result], objects: str = "pixels", *, progress: bool = True) -> Result:
+        """Do what is left of a run.
+
+        Args:
+            run: what there is to do.
+            objects: what they are called.
+            progress: show a bar.
+
+        Raises:
+            KeyboardInterrupt: the user has stopped it; says what is kept.
+            StoreError: the store is that of another run.
+        """
+        from jaxinv import io
+
+        if self._restart:
+            io.discard_folder(self.partial)
+        self._store = store = run.store(self.partial, self.depends)
+        if store.n_done:
+            self._say(f"resuming    {store.n_done} of {store.n} {objects} are done already")
+        try:
+            return run.into(store, progress=progress)
+        except KeyboardInterrupt:
+            kept = f": {store.n_done} of {store.n} {objects} are kept in {self.partial}"
+            raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
+
+    def finish(self) -> None:
+        """The output is written: the store goes where it is wanted, or goes."""
+        from jaxinv import io
+
+        if self.kept is None:
+            self._store.discard()
+            return
+        self._store.close()
+        io.discard_folder(self.kept)
+        shutil.move(self.partial, self.kept)
