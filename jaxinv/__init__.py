@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxinv.amortization import adapt as adapt
     from jaxinv.amortization import amortize as amortize
     from jaxinv.cli.from_files import invert as invert
+    from jaxinv.compute.workers import Workers as Workers
     from jaxinv.emulation import Emulator as Emulator
     from jaxinv.emulation import Surrogate as Surrogate
     from jaxinv.emulation import emulate as emulate
@@ -102,6 +103,7 @@ _NAMES = {
     "Tied": "priors",
     "TrainConfig": "pipelines",
     "Training": "training",
+    "Workers": "compute.workers",
     "adapt": "amortization",
     "amortize": "amortization",
     "assure": "optimize",

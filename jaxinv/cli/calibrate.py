@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxinv.cli.inputs import add_observation, inputs_of, read_instrument, read_observation
 from jaxinv.cli.invert import describe
-from jaxinv.cli.job import Job, silent
+from jaxinv.cli.job import Job, add_running, running, silent
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_pictures, fingerprint_of, keep_inputs, sha256
 from jaxinv.cli.sample import GROUPS, SampleOptions
@@ -33,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where the picture goes")
     parser.add_argument("-n", "--number", type=int, default=300, help="simulated pixels (default: 300)")
     add_options(parser, SampleOptions, GROUPS)
-    group = parser.add_argument_group("output")
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
@@ -55,7 +52,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     psf, _ = read_instrument(options)
     depends = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
     say = silent if arguments.quiet else print
-    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite, say=say)
+    job = Job(output, depends, **running(arguments))
     job.begin(output)
     ready = prepare(cube, options.pipeline, psf=psf)
     describe(ready, cube, say)

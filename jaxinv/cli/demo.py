@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from jaxinv.cli.invert import InvertOptions, invert_cube
+from jaxinv.cli.job import silent
 
 NAME = "demo"
 SUMMARY = "simulate a sunspot, invert it, compare with the truth"
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot make the folder {folder}: {error.strerror}") from None
-    say = (lambda *_: None) if arguments.quiet else print
+    say = silent if arguments.quiet else print
     truth = sunspot_parameters((arguments.size, arguments.size), seed=arguments.seed)
     cube = simulate_observation(truth, seed=arguments.seed)
     observation = folder / "observation.fits"
@@ -50,7 +51,14 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     # The truth is known to be at rest, in units of the quiet Sun, and exactly of the model's kind.
     options = InvertOptions(psf_fwhm=HINODE_FWHM, wavelength_shift=0.0, continuum=1.0, model_error=0.0)
     maps = invert_cube(
-        cube, options, folder / "maps.fits", folder / "maps.png", command_line, say, restart=True, overwrite=True
+        cube,
+        options,
+        folder / "maps.fits",
+        folder / "maps.png",
+        command_line,
+        restart=True,
+        overwrite=True,
+        say=say,
     )
     _write_truth(folder / "truth.fits", truth, maps)
     plot.save(plot.comparison(truth, maps), folder / "comparison.png")

@@ -17,7 +17,7 @@ from jaxinv.cli.inputs import (
     read_instrument,
     read_observation,
 )
-from jaxinv.cli.job import Job, Say, silent
+from jaxinv.cli.job import Job, Say, add_running, running
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
 from jaxinv.pipelines.config import InvertConfig, option
@@ -77,9 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
     group.add_argument("--no-quicklook", action="store_true", help="make no picture")
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
@@ -87,12 +85,9 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(InvertOptions, arguments, arguments.config)
     output = Path(arguments.output)
     picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    say = silent if arguments.quiet else print
     check_outputs(output, picture, inputs=inputs_of(arguments, options))
     cube = read_observation(arguments.observation, options)
-    invert_cube(
-        cube, options, output, picture, command_line, say, restart=arguments.restart, overwrite=arguments.overwrite
-    )
+    invert_cube(cube, options, output, picture, command_line, **running(arguments))
     return 0
 
 
@@ -102,10 +97,10 @@ def invert_cube(
     output: Path,
     picture: Path | None,
     command_line: str,
-    say: Say,
     *,
-    restart: bool = False,
     overwrite: bool = False,
+    say: Say = print,
+    **how: Any,
 ) -> Any:
     """Invert a cube that is already open, resuming what an earlier run left; returns the maps."""
     import numpy as np
@@ -127,7 +122,7 @@ def invert_cube(
     elif given := [n for n in ("network", "adapt", "keep_network") if getattr(options, n) is not None]:
         raise ValueError(f"the option {given[0]!r} goes with the method learned; found lm")
     digest = sha256([*cube.source])
-    job = Job(output, fingerprint_of(options, digest), restart=restart, overwrite=overwrite, say=say)
+    job = Job(output, fingerprint_of(options, digest), overwrite=overwrite, say=say, **how)
     if job.is_finished():
         maps = io.read_maps(output)
         if picture is not None and not picture.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -11,9 +12,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from jaxinv.compute.run import Run
+    from jaxinv.compute.workers import Workers
 
 Result = TypeVar("Result")
 Say = Callable[[str], object]
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that does a run."""
+    group = parser.add_argument_group("running")
+    group.add_argument("--workers", type=int, metavar="N", help="share the work among N processes (Dask)")
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="or among the workers of a Dask scheduler, tcp://HOST:8786"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
+    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def running(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `Job` takes of them."""
+    workers = None
+    if arguments.workers is not None or arguments.scheduler is not None:
+        from jaxinv.compute.workers import Workers
+
+        workers = Workers(arguments.workers or 0, arguments.scheduler)
+    return {
+        "restart": arguments.restart,
+        "overwrite": arguments.overwrite,
+        "workers": workers,
+        "say": silent if arguments.quiet else print,
+    }
 
 
 def silent(text: str) -> None:
@@ -29,6 +58,7 @@ class Job:
         kept: where the store goes in the end, if it is wanted.
         restart: discard what an earlier run left.
         overwrite: files that exist may be replaced.
+        workers: who does the work.
         say: told what the user should know.
     """
 
@@ -40,10 +70,11 @@ class Job:
         kept: Path | None = None,
         restart: bool = False,
         overwrite: bool = False,
+        workers: Workers | None = None,
         say: Say = print,
     ) -> None:
         self.output, self.depends, self.kept = output, dict(depends), kept
-        self._restart, self._overwrite, self._say = restart, overwrite, say
+        self._restart, self._overwrite, self._workers, self._say = restart, overwrite, workers, say
         self.partial = output.with_name(output.name + ".partial")
         self._store: Any = None
 
@@ -119,7 +150,7 @@ class Job:
         if store.n_done:
             self._say(f"resuming    {store.n_done} of {store.n} {objects} are done already")
         try:
-            return run.into(store, progress=progress)
+            return run.into(store, workers=self._workers, progress=progress)
         except KeyboardInterrupt:
             kept = f": {store.n_done} of {store.n} {objects} are kept in {self.partial}"
             raise KeyboardInterrupt(kept + "; the same command goes on from there") from None

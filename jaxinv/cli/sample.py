@@ -18,7 +18,7 @@ from jaxinv.cli.inputs import (
 )
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
 from jaxinv.cli.invert import describe
-from jaxinv.cli.job import Job, Say, silent
+from jaxinv.cli.job import Job, Say, add_running, running, silent
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
 from jaxinv.pipelines.config import SampleConfig
@@ -64,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--store", metavar="DRAWS.zarr", help="keep the draws in this folder")
     group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
     group.add_argument("--no-quicklook", action="store_true", help="make no picture")
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
@@ -90,9 +88,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         output,
         fingerprint_of(options, digest, draws="kept" if store else ""),
         kept=store,
-        restart=arguments.restart,
-        overwrite=arguments.overwrite,
-        say=say,
+        **running(arguments),
     )
     if job.is_finished():
         if picture is not None and not picture.exists():

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from pathlib import Path
 
-from jaxinv.cli.job import Job, silent
+from jaxinv.cli.job import Job, add_running, running, silent
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_outputs, save_picture, sha256
 from jaxinv.pipelines.config import SimulateBurstConfig
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, SimulateBurstConfig, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--plot", metavar="FILE.png", help="draw the burst and its truth")
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
@@ -78,7 +76,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     digest = sha256(sources)
     depends = {"input": digest, "kinds": " ".join(kinds), "options": repr(config), "version": __version__}
     say = silent if arguments.quiet else print
-    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite, say=say)
+    job = Job(output, depends, **running(arguments))
     if job.is_finished():
         return 0
     plan = plan_burst(config, scene=scene, stars=stars, flat=flat)

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from jaxinv.cli.inputs import read_observation
-from jaxinv.cli.job import Job
+from jaxinv.cli.job import Job, add_running, running
 from jaxinv.cli.options import add_options, gather
 from jaxinv.cli.outputs import check_outputs, sha256
 from jaxinv.pipelines.config import SynthesizeConfig, option
@@ -58,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, SynthesizeOptions, GROUPS)
     group = parser.add_argument_group("output")
     group.add_argument("--plot", metavar="FILE.png", help="draw the spectrum of the first pixel")
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace, command_line: str) -> int:
@@ -75,7 +73,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     check_outputs(output, picture, inputs=[*sources, arguments.config])
     given = [name for name in ("maps", "like") if getattr(arguments, name) is not None]
     depends = {"input": sha256(sources), "kinds": " ".join(given), "options": repr(options), "version": __version__}
-    job = Job(output, depends, restart=arguments.restart, overwrite=arguments.overwrite)
+    job = Job(output, depends, **running(arguments))
     io.check_writable(output, overwrite=arguments.overwrite)
     job.begin(picture)
     header, parameters = {}, dict(_TYPICAL)

@@ -49,12 +49,14 @@ class Rows(NamedTuple):
 
 
 def in_rows(problem: Problem, data: Any, fixed: Mapping[str, Any] | None) -> Rows:
-    """Check what a method was given, and put the objects in a row.
+    """Check what a method was given, and put the objects in a row; data that are in rows already stay as they are.
 
     Raises:
         ValueError: the data's shape does not end with the prediction's, an array has the wrong batch axes, a name is
             not a parameter, the data carry a unit, or ids are no whole numbers from 0.
     """
+    if isinstance(data, Rows):
+        return data
     check_names(problem, "fixed", fixed or {})
     problem, values, sigma, shape = _prepare(problem, data, fixed)
     n = int(np.prod(shape, dtype=int))

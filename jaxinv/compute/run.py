@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from jaxinv.compute.batch import filled
 from jaxinv.compute.progress import Advance, Progress
-from jaxinv.compute.store import Store
+from jaxinv.compute.store import Piece, Store
+from jaxinv.compute.workers import Workers
 
 Result = TypeVar("Result")
 
@@ -71,25 +73,45 @@ class Run(abc.ABC, Generic[Result]):
         """Where it goes: a folder, begun or gone on with, or memory. See `Store`."""
         return Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
 
-    def into(self, store: Store | None = None, *, progress: bool = False) -> Result:
+    def into(self, store: Store | None = None, *, workers: Workers | None = None, progress: bool = False) -> Result:
         """Do what is left to do.
 
         Args:
             store: what is done, and where the rest goes; memory where `None`.
+            workers: who does it; this process where `None`.
             progress: show a bar.
+
+        Raises:
+            WorkerError: workers cannot be had, or were lost again and again; what is done is kept.
         """
         store = self.store() if store is None else store
-        size = min(self.size, store.n)
+        size = min(self.size, -(-store.n // (workers.n if workers is not None and workers.n else 1)))
         todo = store.todo(size)
-        work = self.work() if todo else None
-        with Progress(store.n, progress, store.n_done, label=self.label, unit=self.unit) as bar:
-            for start, stop in todo:
-                told = _UpTo(bar, stop - start)
-                assert work is not None
-                made = work(filled(self.read(start, stop), size), told)
-                store.write(start, stop, {name: values[: stop - start] for name, values in made.items()})
-                told.rest()
+        if todo:
+            with Progress(store.n, progress, store.n_done, label=self.label, unit=self.unit) as bar:
+                for (start, stop), made in self._done(todo, size, workers, bar):
+                    store.write(start, stop, {name: values[: stop - start] for name, values in made.items()})
         return self.result(store)
+
+    def _done(
+        self, todo: list[Piece], size: int, workers: Workers | None, bar: Progress
+    ) -> Iterator[tuple[Piece, dict[str, np.ndarray]]]:
+        """What becomes of each piece, as they are done."""
+        work = self.work()
+
+        def inputs(piece: Piece) -> Any:
+            return filled(self.read(*piece), size)
+
+        if workers is None:
+            for piece in todo:
+                told = _UpTo(bar, piece[1] - piece[0])
+                yield piece, work(inputs(piece), told)
+                told.rest()
+            return
+        with workers.crew() as crew:
+            for piece, made in crew.each(work, [(piece, partial(inputs, piece)) for piece in todo]):
+                yield piece, made
+                bar(piece[1] - piece[0])
 
 
 class _UpTo:

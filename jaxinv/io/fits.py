@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import math
 import os
@@ -92,6 +93,12 @@ def open_fits(path: str | os.PathLike[str], *, stale_sums: bool = False) -> Any:
     return hdus
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether a file is gzip's."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def _check_headers(path: Path) -> None:
     """Every part states its sizes; of a compressed file, the first. The library can work for ever on one that does not.
 
@@ -100,8 +107,7 @@ def _check_headers(path: Path) -> None:
     """
     from astropy.io import fits
 
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
+    compressed = is_compressed(path)
     with gzip.open(path) if compressed else path.open("rb") as file:
         while True:
             try:
@@ -140,8 +146,7 @@ def _verify(path: Path, places: Sequence[Any], stale_sums: bool) -> None:
         InputError: the data are not what their DATASUM says.
         OSError, EOFError, zlib.error: the compressed file is damaged.
     """
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
+    compressed = is_compressed(path)
     with gzip.open(path) if compressed else path.open("rb") as file:
         for number, place in enumerate(places):
             file.seek(place["hdrLoc"])
@@ -237,16 +242,32 @@ def write_fits(path: str | os.PathLike[str], hdus: Any, *, overwrite: bool) -> N
     write_atomically(path, write, overwrite=overwrite)
 
 
+@dataclasses.dataclass(frozen=True)
+class _OnDisk:
+    """The raw array of an image, of which nothing stays in memory."""
+
+    path: Path
+    dtype: Any
+    start: int
+    shape: tuple[int, ...]
+
+    def __getitem__(self, index: tuple[Any, ...], /) -> np.ndarray:
+        return np.array(np.memmap(self.path, self.dtype, "r", self.start, self.shape)[index])
+
+
 class ImageRows:
     """A FITS image as `(ny, nx, 4, n_wavelength)` float32, read from disk only for the rows asked for.
 
+    The file is mapped anew for each of them: pages that stay mapped would count as memory of this process.
+
     Args:
-        path: of the file, for messages.
+        path: of the file.
         image: the raw array, memory-mapped.
         header: its header, for BSCALE, BZERO and BLANK.
         order: the raw axes that become y, x, stokes, wavelength; -1 for an axis of length 1 that the image lacks.
         stokes: index along the raw Stokes axis of I, Q, U and V.
         reverse: whether wavelength runs downwards in the file.
+        start: the byte of the file where the image begins; `None`: it is compressed, and stays in memory.
     """
 
     def __init__(
@@ -258,8 +279,9 @@ class ImageRows:
         stokes: Sequence[int],
         *,
         reverse: bool = False,
+        start: int | None = None,
     ) -> None:
-        self._image = image
+        self._image = image if start is None else _OnDisk(path, image.dtype, start, image.shape)
         self._scale, self._zero = number_of(path, header, "BSCALE", 1), number_of(path, header, "BZERO", 0)
         self._blank = header.get("BLANK") if image.dtype.kind in "iu" else None
         self._order, self._stokes, self._reverse = tuple(order), list(stokes), reverse
@@ -267,14 +289,15 @@ class ImageRows:
         self.shape = (extent[0], extent[1], 4, extent[3])
 
     def __getitem__(self, rows: slice, /) -> np.ndarray:
-        index: list[Any] = [0] * self._image.ndim
+        n_axes = len(self._image.shape)
+        index: list[Any] = [0] * n_axes
         for axis in self._order:
             if axis >= 0:
                 index[axis] = slice(None)
         if self._order[0] >= 0:
             index[self._order[0]] = rows
         part = self._image[tuple(index)]
-        kept = [axis for axis in range(self._image.ndim) if isinstance(index[axis], slice)]
+        kept = [axis for axis in range(n_axes) if isinstance(index[axis], slice)]
         present = [kept.index(axis) for axis in self._order if axis >= 0]
         part = np.transpose(part, present)
         for position, axis in enumerate(self._order):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ORIGIN_CARDS, number_of, open_fits, writable
+from jaxinv.io.fits import ORIGIN_CARDS, image_of, number_of, open_fits, writable
 from jaxinv.observation import StokesCube
 
 DISPERSION = 0.021549
@@ -42,8 +42,7 @@ def read_slits(paths: Sequence[Path]) -> StokesCube:
             header = hdus[0].header
             if not is_slit(header):
                 raise InputError(f"{path} is not a Hinode/SP level-1 slit: take it out of the folder")
-            place = hdus.fileinfo(0)["datLoc"]
-            slits.append((_time(header), path, header.copy(), place))
+            slits.append((_time(header), path, header.copy(), np.array(image_of(path, hdus[0]))))
     slits.sort(key=lambda slit: slit[:2])
     first = slits[0][2]
     for _, path, header, _ in slits:
@@ -52,7 +51,7 @@ def read_slits(paths: Sequence[Path]) -> StokesCube:
         if size != expected:
             raise InputError(f"{path} has the size {size}, the first slit {expected}: they belong to different maps")
     return StokesCube(
-        _Slits([(path, header, place) for _, path, header, place in slits]),
+        _Slits([(path, header, image) for _, path, header, image in slits]),
         _wavelength(slits[0][1], first),
         unit="DN",
         header=_cards([(path, header) for _, path, header, _ in slits]),
@@ -61,36 +60,32 @@ def read_slits(paths: Sequence[Path]) -> StokesCube:
 
 
 class _Slits:
-    """Rows across all slits; each file is opened only while it is read.
+    """Rows across all slits, whose raw numbers are kept: a map has them in so many files that each is opened once.
 
     Args:
-        slits: path, header and the byte where the image begins, of each.
+        slits: path, header and raw array of each.
     """
 
-    def __init__(self, slits: Sequence[tuple[Path, Any, int]]) -> None:
-        self._slits = slits
+    def __init__(self, slits: Sequence[tuple[Path, Any, np.ndarray]]) -> None:
         header = slits[0][1]
         self.shape = (header["NAXIS2"], len(slits), 4, header["NAXIS1"])
+        self._slits = []
+        for path, header, image in slits:
+            unsigned = header["BITPIX"] == 16 and not header.get("BZERO")
+            scale, zero = number_of(path, header, "BSCALE", 1), number_of(path, header, "BZERO", 0)
+            self._slits.append((image, unsigned, scale, zero))
 
     def __getitem__(self, rows: slice, /) -> np.ndarray:
         count = len(range(*rows.indices(self.shape[0])))
         out = np.empty((count, *self.shape[1:]), np.float32)
-        for x, (path, header, place) in enumerate(self._slits):
-            part = np.array(self._image(path, header, place)[:, rows], np.float32)
-            if header["BITPIX"] == 16 and not header.get("BZERO"):
+        for x, (image, unsigned, scale, zero) in enumerate(self._slits):
+            part = np.array(image[:, rows], np.float32)
+            if unsigned:
                 part[0][part[0] < 0] += 65536
             else:
-                part = part * number_of(path, header, "BSCALE", 1) + number_of(path, header, "BZERO", 0)
+                part = part * scale + zero
             out[:, x] = np.moveaxis(part, 0, 1)
         return out
-
-    def _image(self, path: Path, header: Any, place: int) -> np.ndarray:
-        if path.suffix == ".gz":
-            with open_fits(path) as hdus:
-                return hdus[0].data
-        kind = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header["BITPIX"]]
-        shape = (4, self.shape[0], self.shape[3])
-        return np.memmap(path, kind, "r", place, shape)
 
 
 def _time(header: Any) -> str:

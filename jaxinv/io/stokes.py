@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxinv.io import hinode, spinor
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import ImageRows, image_of, number_of, open_fits, spatial_cards, write_fits
+from jaxinv.io.fits import ImageRows, image_of, is_compressed, number_of, open_fits, spatial_cards, write_fits
 from jaxinv.observation import StokesCube
 from jaxinv.spectra.refraction import vacuum_to_air
 
@@ -179,9 +179,10 @@ def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> Stok
             f"check CUNIT of the wavelength axis, or {_GIVE}"
         )
     numbers = [image.ndim - axis if axis >= 0 else None for axis in order]
+    start = None if is_compressed(path) else hdus.fileinfo(hdus.index(hdu))["datLoc"]
     try:
         return StokesCube(
-            ImageRows(path, image, header, order, stokes, reverse=reverse),
+            ImageRows(path, image, header, order, stokes, reverse=reverse, start=start),
             given,
             unit=str(header.get("BUNIT", "")),
             header=spatial_cards(header, numbers[1], numbers[0], hdus),

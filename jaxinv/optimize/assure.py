@@ -40,7 +40,7 @@ class Assured(NamedTuple):
 def assure(
     problem: Problem,
     answer: Solution,
-    data: ArrayLike | Observation,
+    data: ArrayLike | Observation | batch.Rows,
     *,
     chi2: ArrayLike,
     doubtful: ArrayLike | None = None,

@@ -72,7 +72,7 @@ def lapack_of(problem: Problem) -> int:
 
 def fit(
     problem: Problem,
-    data: ArrayLike | Observation,
+    data: ArrayLike | Observation | batch.Rows,
     *,
     solver: Solver | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,

@@ -13,6 +13,7 @@ from jaxinv.compute.batch import filled
 from jaxinv.compute.progress import Advance
 from jaxinv.compute.run import Run, Work
 from jaxinv.compute.store import Store
+from jaxinv.compute.workers import Workers
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
 from jaxinv.pipelines.config import InvertConfig
@@ -33,6 +34,7 @@ def invert(
     wavelength_offset: np.ndarray | None = None,
     network: Any = None,
     store: Store | None = None,
+    workers: Workers | None = None,
     progress: bool = True,
 ) -> SolutionMap:
     """Maps of the magnetic field, the velocity and the line parameters, with errors, from a Stokes cube.
@@ -46,6 +48,7 @@ def invert(
         network: from `load_network`, for the method "learned", adapted or not; the shipped one for the observation's
             lines and wavelengths where `None`.
         store: keeps what is finished (`plan_inversion(...).store(path)`); pixels that it holds are not fitted again.
+        workers: who does it, `Workers(2)` or `Workers(scheduler=...)`; this process where `None`.
         progress: show a bar with the rate and the time left.
 
     Returns:
@@ -56,7 +59,7 @@ def invert(
     """
     if not isinstance(cube, Preparation):
         cube = prepare(cube, config, psf=psf, wavelength_offset=wavelength_offset)
-    return plan_inversion(cube, network, progress=progress).into(store, progress=progress)
+    return plan_inversion(cube, network, progress=progress).into(store, workers=workers, progress=progress)
 
 
 def plan_inversion(ready: Preparation, network: Any = None, *, progress: bool = False) -> InversionRun:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxinv.amortization import ADAPTATION, adapt
+from jaxinv.compute.batch import in_rows
 from jaxinv.compute.progress import Advance
 from jaxinv.compute.run import Work
 from jaxinv.compute.store import Store
@@ -253,13 +254,12 @@ class AnswerPixels:
     hidden: tuple[str, ...]
 
     def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
-        data, known = inputs
-        first, familiar = self.network.begin(self.problem, data, fixed=known)
-        answer = self.network(self.problem, data, fixed=known, initial=first)
+        rows = in_rows(self.problem, *inputs)
+        first, familiar = self.network.begin(self.problem, rows)
+        answer = self.network(self.problem, rows, initial=first)
         found = assure(
-            self.problem, answer, data, chi2=self.chi2, doubtful=~familiar, fixed=known, solver=self.solver,
-            seed=self.seed,
-        )  # fmt: skip
+            self.problem, answer, rows, chi2=self.chi2, doubtful=~familiar, solver=self.solver, seed=self.seed
+        )
         arrays = {**found.solution.to_arrays(covariance=self.covariance), "route": found.route}
         return {name: x for name, x in arrays.items() if name.removeprefix("parameters/") not in self.hidden}
 

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from jaxinv.compute.batch import in_rows
 from jaxinv.compute.progress import Advance
 from jaxinv.compute.run import Run, Work
 from jaxinv.compute.store import Store
+from jaxinv.compute.workers import Workers
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import SampleConfig
@@ -50,6 +52,7 @@ def sample_maps(
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
     store: Store | None = None,
+    workers: Workers | None = None,
     progress: bool = True,
 ) -> PosteriorMap:
     """Medians, 16 % and 84 % quantiles and diagnostics of the posterior of every pixel.
@@ -61,6 +64,7 @@ def sample_maps(
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom].
         store: keeps what is finished (`PosteriorRun(...).store(path)`); pixels that it holds are not sampled again.
+        workers: who does it, `Workers(2)` or `Workers(scheduler=...)`; this process where `None`.
         progress: show a bar with draws per second, divergences so far and the time left.
 
     Raises:
@@ -68,7 +72,7 @@ def sample_maps(
     """
     if not isinstance(cube, Preparation):
         cube = prepare(cube, config or SampleConfig(), psf=psf, wavelength_offset=wavelength_offset)
-    return PosteriorRun(cube).into(store, progress=progress)
+    return PosteriorRun(cube).into(store, workers=workers, progress=progress)
 
 
 class PosteriorRun(Run[PosteriorMap]):
@@ -144,17 +148,10 @@ class SamplePixels:
     thin: int
 
     def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
-        data, known = inputs
-        modes = fit(self.problem, data, fixed=known, solver=self.solver, seed=self.seed)
-        posterior = draw(
-            self.problem,
-            data,
-            key=jax.random.key(self.seed),
-            method=self.method,
-            fixed=known,
-            initial=modes,
-            advance=advance,
-        )
+        rows = in_rows(self.problem, *inputs)
+        modes = fit(self.problem, rows, solver=self.solver, seed=self.seed)
+        key = jax.random.key(self.seed)
+        posterior = draw(self.problem, rows, key=key, method=self.method, initial=modes, advance=advance)
         kept = {}
         if self.thin:
             kept = {f"posterior/{name}": x[:, :, self.thin - 1 :: self.thin] for name, x in posterior.draws.items()}

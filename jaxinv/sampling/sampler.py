@@ -82,7 +82,7 @@ def sample(
 
 def draw(
     problem: Problem,
-    data: ArrayLike | Observation,
+    data: ArrayLike | Observation | Rows,
     *,
     key: PRNGKeyArray,
     method: Method | None = None,

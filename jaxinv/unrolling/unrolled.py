@@ -68,7 +68,7 @@ class Unrolled(eqx.Module):
     def __call__(
         self,
         problem: Problem,
-        data: ArrayLike | Observation,
+        data: ArrayLike | Observation | batch.Rows,
         *,
         steps: int | None = None,
         covariance: str = "dense",
@@ -110,7 +110,11 @@ class Unrolled(eqx.Module):
         return fit_rows(rows, first, solver)
 
     def begin(
-        self, problem: Problem, data: ArrayLike | Observation, *, fixed: Mapping[str, ArrayLike] | None = None
+        self,
+        problem: Problem,
+        data: ArrayLike | Observation | batch.Rows,
+        *,
+        fixed: Mapping[str, ArrayLike] | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The starting values of a network, and `(*batch,)` whether an object is like those that it was trained on.
 
