@@ -49,7 +49,7 @@ def main() -> None:
             seconds = time.perf_counter() - begin
             what = f"{arguments.workers} workers" if flags else "one process"
             print(f"  {what:<12} {seconds:6.1f} s, {1e6 * seconds / arguments.size**2:.0f} us per pixel")
-            found.append(ji.io.read_maps(maps))
+            found.append(ji.open(maps))
         one, other = found
         print(f"  status of {100 * np.mean(one.status == other.status):.2f} % of the pixels is the same")
         for parameter, values in one.parameters.items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxinv.amortization import adapt as adapt
     from jaxinv.amortization import amortize as amortize
     from jaxinv.cli.from_files import invert as invert
+    from jaxinv.cli.from_files import open as open
     from jaxinv.compute.workers import Workers as Workers
     from jaxinv.emulation import Emulator as Emulator
     from jaxinv.emulation import Surrogate as Surrogate
@@ -114,6 +115,7 @@ _NAMES = {
     "invert": "cli.from_files",
     "io": "",
     "noise": "",
+    "open": "cli.from_files",
     "optics": "",
     "pipelines": "",
     "plot": "",

@@ -207,7 +207,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a method as text": (lambda: ji.sample(problem(), DATA, key=KEY, method="nuts"), r"method must be HMC\(\)"),
     "a method as a class": (lambda: ji.sample(problem(), DATA, key=KEY, method=ji.NUTS), r"method must be HMC\(\)"),
     "a corner of a fit": (lambda: ji.plot.corner(ji.fit(problem(), DATA)), "what jaxinv.sample.*found a Solution"),
-    "a map of an array": (lambda: ji.plot.maps(DATA), "what jaxinv.invert or jaxinv.fit returned; found a ndarray"),
+    "a map of an array": (
+        lambda: ji.plot.maps(DATA),
+        "jaxinv.open or jaxinv.fit returned; found a ndarray",
+    ),
     "a missing file": (lambda: ji.invert("nowhere.fits"), "there is no file nowhere.fits"),
     "an array to invert": (lambda: ji.invert(np.ones((2, 2, 4, 9))), "takes a file or a StokesCube.*stokes_cube"),
     "an unknown option": (lambda: ji.invert(CUBE, psf_fhwm=0.02), "no option 'psf_fhwm'; did you mean 'psf_fwhm'"),

@@ -88,7 +88,7 @@ def hinode() -> None:
     titles = [f"y = {y}, {maps.parameters['field_strength'][y, 0]:.0f} G\nmisfit {maps.chi2[y, 0]:.1f}" for y in chosen]
     figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=titles)
     plot.save(figure, HERE / "hinode_fits.png")
-    print("median chi2", np.median(maps.chi2), maps.solution.count(), "shown", chosen)
+    print("median chi2", np.median(maps.chi2), maps.count(), "shown", chosen)
 
 
 def crisp() -> None:

@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
     cube = read_observation(arguments.observation, options)
     keep_inputs([output], cube.source)
-    psf, _ = read_instrument(options)
-    depends = fingerprint_of(options, sha256([*cube.source]), number=str(arguments.number))
+    psf, _ = read_instrument(options, arguments.config)
+    depends = fingerprint_of(options, sha256([*cube.source]), psf, cube.wavelength, number=str(arguments.number))
     say = silent if arguments.quiet else print
     job = Job(output, depends, **running(arguments))
     job.begin(output)

@@ -42,6 +42,14 @@ def invert(
     return pipelines.invert(_cube(observation), config, **more)
 
 
+def open(path: str | os.PathLike[str]) -> Any:
+    """A product, from the FITS file or the Zarr store that `jaxinv invert`, `jaxinv sample` or `write_product` wrote.
+
+    Also from the store of a run that is not finished. See [jaxinv.io.read_product][].
+    """
+    return io.read_product(path)
+
+
 def _cube(observation: Any) -> StokesCube:
     if isinstance(observation, StokesCube):
         return observation

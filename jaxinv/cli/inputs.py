@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxinv.cli.options import is_product
 from jaxinv.pipelines.config import option
 
 T = TypeVar("T")
@@ -39,7 +41,11 @@ def pipeline_part(options: Any, kind: type[T]) -> T:
 def add_observation(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads Stokes spectra."""
     parser.add_argument("observation", nargs="+", metavar="OBS", help="FITS file, folder of slits, or several slits")
-    parser.add_argument("--config", metavar="FILE.yaml", help="options by name; a flag on the command line wins")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="YAML of options by name, or a result to repeat; a flag on the command line wins",
+    )
 
 
 def inputs_of(arguments: argparse.Namespace, options: Any) -> list[str | None]:
@@ -64,9 +70,17 @@ def read_observation(paths: Sequence[str], options: FileOptions | None = None) -
     return io.read_stokes(paths if len(paths) > 1 else paths[0], axes=options.axes, wavelength=wavelength)
 
 
-def read_instrument(options: FileOptions) -> tuple[Any, Any]:
-    """`(spectral profile, wavelength offsets)`; `None` for what is not given."""
+def read_instrument(options: FileOptions, config: str | None = None) -> tuple[Any, Any]:
+    """`(spectral profile, wavelength offsets)`; `None` for what is not given.
+
+    A result that is repeated, `config`, has the profile itself, in place of a file that is no longer there.
+    """
     from jaxinv import io
 
-    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+    psf = None
+    if options.psf_file is not None:
+        kept = None
+        if config is not None and is_product(config) and not Path(options.psf_file).exists():
+            kept = io.read_product(config).profile
+        psf = io.read_spectral_psf(options.psf_file) if kept is None else tuple(kept)
     return psf, None if options.cavity_map is None else io.read_map(options.cavity_map)

@@ -19,7 +19,7 @@ from jaxinv.cli.inputs import (
 )
 from jaxinv.cli.job import Job, Say, add_running, running
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, origin_of, save_picture, sha256
 from jaxinv.pipelines.config import InvertConfig, option
 
 NAME = "invert"
@@ -85,9 +85,10 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     options = gather(InvertOptions, arguments, arguments.config)
     output = Path(arguments.output)
     picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    check_outputs(output, picture, inputs=inputs_of(arguments, options))
+    check_outputs(output, picture, inputs=inputs_of(arguments, options), zarr=True)
     cube = read_observation(arguments.observation, options)
-    invert_cube(cube, options, output, picture, command_line, **running(arguments))
+    repeated = arguments.config
+    invert_cube(cube, options, output, picture, command_line, repeated=repeated, **running(arguments))
     return 0
 
 
@@ -98,6 +99,7 @@ def invert_cube(
     picture: Path | None,
     command_line: str,
     *,
+    repeated: str | None = None,
     overwrite: bool = False,
     say: Say = print,
     **how: Any,
@@ -110,7 +112,7 @@ def invert_cube(
     from jaxinv.results.solution import Route
 
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
-    psf, offset = read_instrument(options)
+    psf, offset = read_instrument(options, repeated)
     config = options.pipeline
     network = None
     if config.method == "learned":
@@ -122,9 +124,10 @@ def invert_cube(
     elif given := [n for n in ("network", "adapt", "keep_network") if getattr(options, n) is not None]:
         raise ValueError(f"the option {given[0]!r} goes with the method learned; found lm")
     digest = sha256([*cube.source])
-    job = Job(output, fingerprint_of(options, digest), overwrite=overwrite, say=say, **how)
+    depends = fingerprint_of(options, digest, psf, offset, cube.wavelength)
+    job = Job(output, depends, overwrite=overwrite, say=say, **how)
     if job.is_finished():
-        maps = io.read_maps(output)
+        maps = io.read_product(output)
         if picture is not None and not picture.exists():
             save_picture(lambda: plot.quicklook(maps), picture)
         return maps
@@ -138,13 +141,11 @@ def invert_cube(
         say(f"network     {Path(run.learned.path).name}{gained}")
     maps = job.carry_out(run, progress=shown)
     seconds, n_pixels = time.perf_counter() - begin, ready.cube.n_pixels
-    origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": job.identity})
-    io.write_maps(output, maps, overwrite=overwrite)
+    maps = job.publish(maps, **origin_of(command_line, cube, digest, options))
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
         written.append(str(picture))
-    count = {name.replace("_", " "): n for name, n in maps.solution.count().items() if n}
+    count = {name.replace("_", " "): n for name, n in maps.count().items() if n}
     say(f"status      {', '.join(f'{n} {name}' for name, n in count.items())}")
     if maps.route is not None:
         ways = {route.name.lower(): int(np.sum(maps.route == route)) for route in Route}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Say = Callable[[str], object]
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether an output is a Zarr store, by its name."""
+    return path.suffix.lower() == ".zarr"
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,7 @@ class Job:
     """The output of a run, and the store beside it, `OUT.partial`, until the output is whole.
 
     Args:
-        output: where the result goes.
+        output: where the result goes; a name that ends in `.zarr`: the store itself.
         depends: all that the result depends on, by name.
         kept: where the store goes in the end, if it is wanted.
         restart: discard what an earlier run left.
@@ -73,7 +79,8 @@ class Job:
         workers: Workers | None = None,
         say: Say = print,
     ) -> None:
-        self.output, self.depends, self.kept = output, dict(depends), kept
+        self.output, self.depends = output, dict(depends)
+        self.kept = output if is_zarr(output) else kept
         self._restart, self._overwrite, self._workers, self._say = restart, overwrite, workers, say
         self.partial = output.with_name(output.name + ".partial")
         self._store: Any = None
@@ -94,12 +101,16 @@ class Job:
 
         if self._overwrite or not self.output.exists():
             return False
-        try:
-            found = io.provenance_of(self.output).get("run")
-        except (io.InputError, OSError):
-            found = None
-        if found != self.identity:
-            io.check_writable(self.output, overwrite=False)
+        if self.kept == self.output:
+            if attributes_of(self.output).get("depends") != self.depends:
+                return False
+        else:
+            try:
+                found = io.provenance_of(self.output).get("run")
+            except (io.InputError, OSError):
+                found = None
+            if found != self.identity:
+                io.check_writable(self.output, overwrite=False)
         if self.kept is not None and not self.kept.exists():
             if attributes_of(self.partial).get("depends") != self.depends:
                 raise io.OutputError(f"{self.output} is finished, but {self.kept} is gone: pass --overwrite")
@@ -154,6 +165,26 @@ class Job:
         except KeyboardInterrupt:
             kept = f": {store.n_done} of {store.n} {objects} are kept in {self.partial}"
             raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
+
+    def publish(self, product: Result, **origin: str) -> Result:
+        """Write a product to the output.
+
+        Args:
+            product: what came of the run.
+            origin: what its provenance says beside what it says already.
+
+        Returns:
+            The product with all of its provenance.
+        """
+        from jaxinv import io
+
+        made: Any = product
+        made = dataclasses.replace(made, provenance={**made.provenance, **origin, "run": self.identity})
+        if self.kept is not None:
+            self._store.describe(product=made.info())
+        if self.kept != self.output:
+            io.write_product(self.output, made, overwrite=self._overwrite)
+        return made
 
     def finish(self) -> None:
         """The output is written: the store goes where it is wanted, or goes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> 
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     if config is not None:
-        for name, value in _read_yaml(config).items():
+        for name, value in _stated_in(config, hints).items():
             if name not in hints:
                 near = suggestion(name, hints) or f" (there are {', '.join(hints)})"
                 raise OptionError(f"{config}: there is no option {name!r}{near}")
@@ -60,6 +60,20 @@ def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> 
         return kind(**values)
     except ValueError as error:
         raise OptionError(str(error)) from None
+
+
+def _stated_in(path: str, known: Collection[str]) -> dict[str, Any]:
+    """The options in a YAML file, or those that made a product."""
+    if not is_product(path):
+        return _read_yaml(path)
+    from jaxinv import io
+
+    return {name: value for name, value in io.read_product(path).options.items() if name in known}
+
+
+def is_product(path: str) -> bool:
+    """Whether a file of options is a product, by its name."""
+    return path.lower().rstrip("/").endswith((".fits", ".fits.gz", ".fit", ".fts", ".zarr", ".partial"))
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

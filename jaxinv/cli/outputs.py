@@ -11,32 +11,37 @@ from pathlib import Path
 from typing import Any
 
 from jaxinv.cli.inputs import FILES
+from jaxinv.cli.job import is_zarr
 
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
 """Options that say how the work is done, not what it means, and files that count by their contents."""
 
 
-def check_outputs(output: Path, *others: Path | None, inputs: Sequence[str | os.PathLike[str] | None]) -> None:
+def check_outputs(
+    output: Path, *others: Path | None, inputs: Sequence[str | os.PathLike[str] | None], zarr: bool = False
+) -> None:
     """Refuse, before the work, files that could not be written, and files that are also read.
 
     Args:
-        output: maps, as FITS.
+        output: a FITS file.
         others: pictures.
         inputs: what the command reads.
+        zarr: the output may be a Zarr store, too.
 
     Raises:
         OutputError: an ending is unknown, a folder is not writable, or a file stands for two things.
     """
     from jaxinv import io
 
-    if not any(output.name.lower().endswith(ending) for ending in _FITS):
-        raise io.OutputError(f"cannot write maps as {output.name!r}: its ending must be one of {', '.join(_FITS)}")
+    endings = (*_FITS, ".zarr") if zarr else _FITS
+    if not any(output.name.lower().endswith(ending) for ending in endings):
+        raise io.OutputError(f"cannot write maps as {output.name!r}: its ending must be one of {', '.join(endings)}")
     check_pictures(*others)
     keep_inputs([output, *others], inputs)
     for path in (output, *others):
         if path is not None:
-            io.check_writable(path, overwrite=True)
+            io.check_writable(path.with_name(path.name + ".probe") if is_zarr(path) else path, overwrite=True)
 
 
 def check_pictures(*pictures: Path | None) -> None:
@@ -69,11 +74,18 @@ def keep_inputs(outputs: Sequence[Path | None], inputs: Sequence[str | os.PathLi
                 raise io.OutputError(f"{path} is read by this command, and would be destroyed: choose another name")
 
 
-def fingerprint_of(options: Any, digest: str, **more: str) -> dict[str, str]:
-    """What a result depends on: a run that is cut goes on only where all of this is the same."""
+def fingerprint_of(options: Any, digest: str, *instrument: Any, **more: str) -> dict[str, str]:
+    """What a result depends on: a run that is cut goes on only where all of this is the same.
+
+    Args:
+        options: of the command.
+        digest: of the observation's files.
+        instrument: arrays that come from other files, `None` where there is none.
+        more: what else there is.
+    """
     from jaxinv import __version__
 
-    files = [path for path in (getattr(options, name) for name in FILES) if path is not None]
+    files = []
     network = getattr(options, "network", None)
     if network is not None:
         files.append(str(Path(network) / "card.json"))
@@ -81,9 +93,21 @@ def fingerprint_of(options: Any, digest: str, **more: str) -> dict[str, str]:
     return {
         "input": digest,
         "options": repr(what),
-        "instrument files": sha256(files),
+        "instrument": sha256(files, *instrument),
         "version": __version__,
         **more,
+    }
+
+
+def origin_of(command_line: str, cube: Any, digest: str, options: Any) -> dict[str, str]:
+    """What the provenance of a product says of the command and its input."""
+    from jaxinv.results.product import options_text
+
+    return {
+        "command": command_line,
+        "options": options_text(dataclasses.asdict(options)),
+        "input": " ".join(cube.source),
+        "input_sha256": digest,
     }
 
 
@@ -100,9 +124,13 @@ def save_picture(make: Callable[[], Any], path: Path) -> bool:
     return True
 
 
-def sha256(paths: Sequence[str]) -> str:
-    """Of the files' contents, one after the other."""
+def sha256(paths: Sequence[str], *arrays: Any) -> str:
+    """Of the files' contents and of arrays, one after the other."""
+    import numpy as np
+
     digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"-" if array is None else np.ascontiguousarray(array, np.float64).tobytes())
     for path in paths:
         with open(path, "rb") as file:
             while block := file.read(1 << 22):

@@ -18,10 +18,11 @@ from jaxinv.cli.inputs import (
 )
 from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
 from jaxinv.cli.invert import describe
-from jaxinv.cli.job import Job, Say, add_running, running, silent
+from jaxinv.cli.job import Job, Say, add_running, is_zarr, running, silent
 from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, save_picture, sha256
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, origin_of, save_picture, sha256
 from jaxinv.pipelines.config import SampleConfig
+from jaxinv.pipelines.options import OptionError
 
 NAME = "sample"
 SUMMARY = "posteriors of field, velocity and line parameters of every pixel"
@@ -78,34 +79,29 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
 
     store = None if arguments.store is None else Path(arguments.store)
     inputs = inputs_of(arguments, options)
-    check_outputs(output, picture, inputs=inputs)
+    if store is not None and is_zarr(output):
+        raise OptionError(f"{output} holds the draws itself: leave --store out")
+    check_outputs(output, picture, inputs=inputs, zarr=True)
     keep_inputs([store, output, picture], inputs)
     cube = read_observation(arguments.observation, options)
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
-    psf, offset = read_instrument(options)
-    digest = sha256([*cube.source])
-    job = Job(
-        output,
-        fingerprint_of(options, digest, draws="kept" if store else ""),
-        kept=store,
-        **running(arguments),
-    )
+    psf, offset = read_instrument(options, arguments.config)
+    digest, draws = sha256([*cube.source]), store is not None or is_zarr(output)
+    depends = fingerprint_of(options, digest, psf, offset, cube.wavelength, draws="kept" if draws else "")
+    job = Job(output, depends, kept=store, **running(arguments))
     if job.is_finished():
         if picture is not None and not picture.exists():
-            maps = io.read_posteriors(output)
-            save_picture(lambda: plot.posterior_quicklook(maps), picture)
+            save_picture(lambda: plot.quicklook(io.read_product(output)), picture)
         return 0
     job.begin(picture)
     ready = prepare(cube, options.pipeline, psf=psf, wavelength_offset=offset)
     describe(ready, cube, say)
     begin = time.perf_counter()
-    maps = job.carry_out(PosteriorRun(ready, keep_draws=store is not None), progress=say is print)
+    maps = job.carry_out(PosteriorRun(ready, keep_draws=draws), progress=say is print)
     seconds = time.perf_counter() - begin
-    origin = {"command": command_line, "input": " ".join(cube.source), "input_sha256": digest}
-    maps = dataclasses.replace(maps, provenance={**maps.provenance, **origin, "run": job.identity})
-    io.write_posteriors(output, maps, overwrite=arguments.overwrite)
+    maps = job.publish(maps, **origin_of(command_line, cube, digest, options))
     written = [str(output)]
-    if picture is not None and save_picture(lambda: plot.posterior_quicklook(maps), picture):
+    if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
         written.append(str(picture))
     if store is not None:
         written.append(str(store))

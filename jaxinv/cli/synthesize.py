@@ -78,8 +78,8 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     job.begin(picture)
     header, parameters = {}, dict(_TYPICAL)
     if arguments.maps is not None:
-        maps = io.read_maps(arguments.maps)
-        header, parameters = maps.header, dict(maps.parameters)
+        maps = io.read_product(arguments.maps)
+        header, parameters = maps.header, dict(maps.estimate)
     wavelength = None if arguments.like is None else read_observation([arguments.like]).wavelength
     psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
     run = plan_synthesis(parameters, options, wavelength=wavelength, psf=psf, header=header)

@@ -71,7 +71,14 @@ class Run(abc.ABC, Generic[Result]):
 
     def store(self, path: str | os.PathLike[str] | None = None, depends: Mapping[str, str] | None = None) -> Store:
         """Where it goes: a folder, begun or gone on with, or memory. See `Store`."""
-        return Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
+        store = Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
+        if info := self.info():
+            store.describe(product=info)
+        return store
+
+    def info(self) -> dict[str, Any]:
+        """Of the product that the arrays are, `Product.info`, so that a store can be looked into at any time."""
+        return {}
 
     def into(self, store: Store | None = None, *, workers: Workers | None = None, progress: bool = False) -> Result:
         """Do what is left to do.

@@ -189,8 +189,8 @@ class Store:
         return values if factor == 1 else values / factor
 
     def lazy(self, name: str) -> Any:
-        """An array without a unit that stays where it is until parts of it are asked for."""
-        return self._group[name]
+        """An array that stays where it is until parts of it are asked for."""
+        return _Lazy(self._group[name], degrees_in(self.unit(name)))
 
     def group(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of a group, by their own names."""
@@ -266,6 +266,21 @@ class Store:
             dimension_names=(*batch, *own),
             attributes={"units": shown_unit(unit)} if unit else {},
         )
+
+
+class _Lazy:
+    """An array on disk, in units of here."""
+
+    def __init__(self, array: Any, factor: float) -> None:
+        self._array, self._factor = array, factor
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        values = np.asarray(self._array[index])
+        return values if self._factor == 1 else values / values.dtype.type(self._factor)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:

@@ -1,4 +1,4 @@
-"""FITS in and out: Stokes cubes, maps of solutions, tables of instruments, and the store of an unfinished run."""
+"""Files in and out: Stokes cubes, bursts, products, tables of instruments."""
 
 from jaxinv.compute.atomic import OutputError as OutputError
 from jaxinv.compute.atomic import check_writable as check_writable
@@ -8,10 +8,8 @@ from jaxinv.io.bursts import write_burst as write_burst
 from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.fits import write_fits as write_fits
 from jaxinv.io.images import provenance_of as provenance_of
-from jaxinv.io.maps import read_maps as read_maps
-from jaxinv.io.maps import write_maps as write_maps
-from jaxinv.io.posteriors import read_posteriors as read_posteriors
-from jaxinv.io.posteriors import write_posteriors as write_posteriors
+from jaxinv.io.products import read_product as read_product
+from jaxinv.io.products import write_product as write_product
 from jaxinv.io.stokes import read_stokes as read_stokes
 from jaxinv.io.stokes import stokes_cube as stokes_cube
 from jaxinv.io.stokes import write_stokes as write_stokes

@@ -38,6 +38,7 @@ class Images:
                 primary.header[key] = value
         self._hdus: list[Any] = [primary]
         self._angles: list[str] = []
+        self._tables: list[Any] = []
 
     def add(self, name: str, values: np.ndarray, unit: str = "", comment: str = "") -> Any:
         """An image `(ny, nx, ...)`, further axes first in the file; angles become degrees. Returns its header."""
@@ -62,6 +63,13 @@ class Images:
         for code in codes:
             header[f"{name}{int(code)}"] = f"{code.name}: {code.message}"[:_CARD]
 
+    def add_table(self, name: str, columns: Mapping[str, tuple[str, np.ndarray]]) -> None:
+        """A table: unit and values of each column."""
+        from astropy.io import fits
+
+        made = [fits.Column(key, "D", unit=unit or None, array=values) for key, (unit, values) in columns.items()]
+        self._tables.append(fits.BinTableHDU.from_columns(made, name=name))
+
     def write(self, path: str | os.PathLike[str], *, overwrite: bool) -> None:
         """Append the provenance and write the file, whole or not at all.
 
@@ -74,7 +82,7 @@ class Images:
         if self._angles:
             provenance["angles"] = f"degrees in this file ({', '.join(self._angles)})"
         table = provenance_table(provenance)
-        write_fits(path, fits.HDUList([*self._hdus, table]), overwrite=overwrite)
+        write_fits(path, fits.HDUList([*self._hdus, *self._tables, table]), overwrite=overwrite)
 
 
 def provenance_table(provenance: Mapping[str, Any]) -> Any:

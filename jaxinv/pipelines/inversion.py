@@ -18,8 +18,9 @@ from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit, labels_of
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.misfits import enough, misfit_limit, one_start, reached
-from jaxinv.pipelines.preparation import Preparation, prepare, provenance
+from jaxinv.pipelines.preparation import Preparation, info, prepare
 from jaxinv.problem import Problem
+from jaxinv.results.product import product_of
 from jaxinv.results.solution import Solution, SolutionMap, Status
 
 _PER_CPU, _PER_ACCELERATOR = 8192, 65536
@@ -147,28 +148,25 @@ class InversionRun(Run[SolutionMap]):
 
         return reached(n, size, some)
 
+    def info(self) -> dict[str, Any]:
+        given = self.problem.given(tuple(self.known(np.arange(1))))
+        return info("solution", self.ready, labels=list(labels_of(given)))
+
     def result(self, store: Store) -> SolutionMap:
         self.finish(store)
-        arrays = store.arrays()
-        limit = store.attributes.get("poor_fit_above")
-        labels = labels_of(self.problem.given(tuple(self.known(np.arange(1)))))
-        solution = Solution.from_arrays(arrays, labels)
+        said = store.attributes
+        found: SolutionMap = product_of(store.arrays(), said["product"])
+        limit = said.get("poor_fit_above")
         if limit is None:
-            limit = misfit_limit(solution)
+            limit = misfit_limit(found.solution)
             store.describe(poor_fit_above=limit)
-        poor = (solution.status <= Status.AT_BOUND) & (solution.chi2 > limit)
+        poor = (found.status <= Status.AT_BOUND) & (found.chi2 > limit)
         if poor.any():
-            status = np.where(poor, Status.POOR_FIT, solution.status).astype(np.int16)
+            status = np.where(poor, Status.POOR_FIT, found.status).astype(np.int16)
             store.replace("status", status)
-            solution = dataclasses.replace(solution, status=status)
-        units = self.problem.forward.units
-        return SolutionMap(
-            solution,
-            units={name: units[name] for name in solution.parameters},
-            header=self.ready.cube.header,
-            provenance={**provenance(self.ready), "poor_fit_above": f"{limit:.4g} in CHI2", **self.origin()},
-            route=arrays.get("route"),
-        )
+            found = dataclasses.replace(found, solution=dataclasses.replace(found.solution, status=status))
+        more = {"poor_fit_above": f"{limit:.4g} in CHI2", **self.origin()}
+        return dataclasses.replace(found, provenance={**found.provenance, **more})
 
     def finish(self, store: Store) -> None:
         """What can be done only when all pixels are."""

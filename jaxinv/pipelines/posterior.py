@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from jaxinv import priors
 from jaxinv.compute.batch import in_rows
 from jaxinv.compute.progress import Advance
 from jaxinv.compute.run import Run, Work
@@ -16,15 +17,15 @@ from jaxinv.compute.workers import Workers
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.preparation import Preparation, prepare, provenance
+from jaxinv.pipelines.preparation import Preparation, info, prepare
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
+from jaxinv.results.product import product_of
 from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, draw, predict
 from jaxinv.sampling.calibration import CalibrationRun
 from jaxinv.sampling.methods import Method
 from jaxinv.sampling.sampler import bytes_per_object, default_group
 
-_MAPS = ("median", "lower", "upper", "r_hat", "ess", "scalars")
 _GROUPS = 8
 """Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
 
@@ -120,21 +121,14 @@ class PosteriorRun(Run[PosteriorMap]):
         solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
         return SamplePixels(self.ready.problem, self.method, solver, config.seed, config.thin if self._keep else 0)
 
+    def info(self) -> dict[str, Any]:
+        circles = priors.circles(self.ready.problem.prior).items()
+        periods = {name: [float(low), float(period)] for name, (low, period) in circles if not np.shape(low)}
+        return info("posterior", self.ready, periods=periods)
+
     def result(self, store: Store) -> PosteriorMap:
-        arrays = store.arrays(without="posterior")
-
-        def named(group: str) -> dict[str, np.ndarray]:
-            return {name.split("/")[1]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
-
-        units = self.ready.problem.forward.units
-        maps = {group: named(group) for group in _MAPS}
-        return PosteriorMap(
-            **maps,
-            status=arrays["status"],
-            units={name: units[name] for name in maps["median"]},
-            header=self.ready.cube.header,
-            provenance=provenance(self.ready),
-        )
+        draws = {name.split("/")[1]: store.lazy(name) for name in store.names("posterior")}
+        return product_of(store.arrays(without="posterior"), store.attributes["product"], draws=draws)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxinv.observation import Observation, StokesCube
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.measurement import TELLURIC, Measurement, measure
 from jaxinv.problem import Problem
+from jaxinv.results.product import options_text, plain
 from jaxinv.spectra.constants import SPEED_OF_LIGHT
 from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.line import Line
@@ -290,6 +291,19 @@ def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> di
     return out
 
 
+def info(kind: str, ready: Preparation, **more: Any) -> dict[str, Any]:
+    """Of the product that comes of an observation: see `jaxinv.results.product.Product.info`."""
+    profile = ready.psf
+    return {
+        "kind": kind,
+        "units": dict(ready.problem.forward.units),
+        "header": {key: plain(value) for key, value in ready.cube.header.items()},
+        "provenance": provenance(ready),
+        "profile": None if profile is None else np.stack(profile).tolist(),
+        **more,
+    }
+
+
 def provenance(ready: Preparation) -> dict[str, str]:
     """How a result was made: version, lines, what was measured, options."""
     from jaxinv import __version__
@@ -305,5 +319,5 @@ def provenance(ready: Preparation) -> dict[str, str]:
         "wavelength_shift": f"{ready.shift:.5f} Angstrom",
         "weakly_polarized": f"{measured.weak[0]} of {measured.weak[1]} pixels looked at, for the shift",
         "line_core_velocity": " ".join(f"{value:.3f}" for value in velocity) + " km/s before the shift",
-        "config": repr(ready.config),
+        "options": options_text(dataclasses.asdict(ready.config)),
     }

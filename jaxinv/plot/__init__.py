@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from jaxinv.plot.mapping import comparison as comparison
     from jaxinv.plot.mapping import maps as maps
     from jaxinv.plot.mapping import quicklook as quicklook
-    from jaxinv.plot.posterior_maps import posterior_quicklook as posterior_quicklook
-    from jaxinv.plot.posterior_maps import widths as widths
     from jaxinv.plot.posteriors import bands as bands
     from jaxinv.plot.posteriors import calibration as calibration
     from jaxinv.plot.posteriors import corner as corner
@@ -32,11 +30,9 @@ _NAMES = {
     "corner": "posteriors",
     "images": "bursts",
     "maps": "mapping",
-    "posterior_quicklook": "posterior_maps",
     "profiles": "spectra",
     "quicklook": "mapping",
     "save": "style",
     "trace": "posteriors",
-    "widths": "posterior_maps",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -53,6 +53,7 @@ LOOKS = {
     "filling_factor": Look("filling factor", "cividis", limits=(0, 1)),
     "wavelength_offset": Look("wavelength offset [mÅ]", "RdBu_r", 1000.0, symmetric=True),
     "chi2": Look("misfit per sample", "magma"),
+    "p_value": Look("posterior predictive p-value", "cividis", limits=(0, 1)),
 }
 
 
@@ -113,7 +114,7 @@ def check_names(names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            raise ValueError(f"the solution has no map {name!r}{suggestion(name, known)} (it has {', '.join(known)})")
+            raise ValueError(f"the result has no map {name!r}{suggestion(name, known)} (it has {', '.join(known)})")
 
 
 def limits_of(look: Look, values: np.ndarray) -> tuple[float, float]:

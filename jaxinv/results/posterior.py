@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+from jaxinv.results.product import Group, Product
 
 
 class PosteriorStatus(enum.IntEnum):
@@ -117,9 +119,9 @@ def _quantile(draws: np.ndarray, q: float) -> np.ndarray:
     return np.quantile(draws, q, axis=0).astype(draws.dtype)
 
 
-@dataclasses.dataclass(frozen=True)
-class PosteriorMap:
-    """Summaries of the posteriors of a map, with what a file needs beside them.
+@dataclasses.dataclass(frozen=True, repr=False)
+class PosteriorMap(Product):
+    """Summaries of the posteriors of a map, with what a file needs beside them: see `Product`.
 
     Attributes:
         median: `(ny, nx)` by parameter.
@@ -130,9 +132,23 @@ class PosteriorMap:
         scalars: `(ny, nx)` each, see `Posterior.scalars`.
         status: `(ny, nx)`, values of `PosteriorStatus`.
         units: FITS unit of each parameter.
-        header: FITS cards of the two spatial axes and the observation's origin.
-        provenance: what made the result, as short strings.
+        header: FITS cards.
+        provenance: what made the result.
+        profile: of the instrument.
+        periods: `(low, period)` of each cyclic parameter.
+        draws: `(ny, nx, n_chains, n_draws)` by parameter, where they were kept; read as they are asked for.
     """
+
+    kind = "posterior"
+    groups: ClassVar = {
+        "median": Group("", "median of the posterior"),
+        "lower": Group("_low", "16 percent quantile"),
+        "upper": Group("_high", "84 percent quantile"),
+        "r_hat": Group("_rhat", "rank-normalized split R-hat", has_unit=False),
+        "ess": Group("_ess", "effective sample size, the smaller one of bulk and tail", has_unit=False),
+    }
+    codes: ClassVar = {"status": PosteriorStatus}
+    mark, rest = "_low", "scalars"
 
     median: dict[str, np.ndarray]
     lower: dict[str, np.ndarray]
@@ -144,7 +160,61 @@ class PosteriorMap:
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    profile: np.ndarray | None = None
+    periods: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    draws: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def count(self) -> dict[str, int]:
-        """How many pixels ended with each status, by name."""
-        return {status.name.lower(): int(np.sum(self.status == status)) for status in PosteriorStatus}
+    @property
+    def estimate(self) -> dict[str, np.ndarray]:
+        return self.median
+
+    @property
+    def spread(self) -> dict[str, np.ndarray]:
+        return {name: (self.upper[name] - self.lower[name]) / 2 for name in self.median}
+
+    def interval(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        return (self.lower[name], self.upper[name]) if name in self.lower else None
+
+    @property
+    def others(self) -> dict[str, np.ndarray]:
+        return {**self.scalars, "status": self.status}
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        parts = (*self.groups, "scalars")
+        arrays = {f"{part}/{name}": x for part in parts for name, x in getattr(self, part).items()}
+        return {**arrays, "status": self.status}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], **more: Any) -> PosteriorMap:
+        parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in (*cls.groups, "scalars")}
+        for name, values in arrays.items():
+            part, _, leaf = name.rpartition("/")
+            if part in parts:
+                parts[part][leaf] = values
+        more["periods"] = {name: (low, period) for name, (low, period) in more.pop("periods", {}).items()}
+        return cls(**parts, status=arrays["status"], **more)
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "periods": {name: list(map(float, x)) for name, x in self.periods.items()}}
+
+    def pixel(self, y: int, x: int) -> Posterior:
+        """The posterior of one pixel, for corner plots and traces.
+
+        Raises:
+            ValueError: its draws were not kept.
+        """
+        if not self.draws:
+            raise ValueError(
+                "the draws were not kept: `jaxinv sample` keeps them with --store, and ji.open reads that store"
+            )
+        ess = {name: values[y, x] for name, values in self.ess.items()}
+        return Posterior(
+            draws={name: np.asarray(values[y : y + 1])[0, x] for name, values in self.draws.items()},
+            stats={},
+            scalars={name: values[y, x] for name, values in self.scalars.items()},
+            r_hat={name: values[y, x] for name, values in self.r_hat.items()},
+            ess_bulk=ess,
+            ess_tail=ess,
+            status=self.status[y, x],
+            periods=self.periods,
+        )

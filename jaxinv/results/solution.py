@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+from jaxinv.results.product import Group, Product
 
 
 class Status(enum.IntEnum):
@@ -143,7 +145,7 @@ class Solution:
         return {
             **{f"parameters/{name}": value for name, value in self.parameters.items()},
             **{f"standard_error/{name}": value for name, value in self.standard_error.items()},
-            **{name: getattr(self, name) for name in ("chi2", "iterations", "starts", "status")},
+            **{name: getattr(self, name) for name in ("chi2", "status", "iterations", "starts")},
             **({"covariance": self.covariance} if covariance and self.has_matrix else {}),
         }
 
@@ -176,33 +178,61 @@ class Solution:
         return Solution(**fields)
 
 
-@dataclasses.dataclass(frozen=True)
-class SolutionMap:
-    """A `Solution` over a map with what a file needs beside it: units, world coordinates, provenance.
+@dataclasses.dataclass(frozen=True, repr=False)
+class SolutionMap(Product):
+    """A `Solution` over a map with what a file needs beside it: see `Product`.
 
     Attributes:
         solution: batch axes `(ny, nx)`.
-        units: FITS unit string of each parameter ("" for pure numbers), e.g. `{"field_strength": "G"}`.
-        header: FITS cards of the two spatial axes and the observation's origin (see `StokesCube.header`).
-        provenance: what made the result: `version`, `command`, `config`, `input`, `input_sha256`, and what was
-            measured on the way (`sigma`, `wavelength_shift`, ...), all as short strings.
+        units: FITS unit of each parameter.
+        header: FITS cards.
+        provenance: what made the result.
+        profile: of the instrument.
         route: values of `Route`, `(ny, nx)`, where the answers are a network's that were checked.
     """
+
+    kind = "solution"
+    groups: ClassVar = {"parameters": Group(""), "standard_error": Group("_err", "one standard deviation")}
+    codes: ClassVar = {"status": Status, "route": Route}
+    comments: ClassVar = {
+        "chi2": "sum of squared whitened residuals divided by the number of valid samples",
+        "iterations": "model evaluations over all starts",
+        "starts": "starting points used",
+    }
+    singles = ("chi2", "status", "iterations", "starts", "covariance", "route")
 
     solution: Solution
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    profile: np.ndarray | None = None
     route: np.ndarray | None = None
 
-    def to_xarray(self) -> Any:
-        """As `Solution.to_xarray`, with the axes `y` and `x`, and units and provenance as attributes."""
-        dataset = self.solution.to_xarray().rename(object_0="y", object_1="x").assign_attrs(dict(self.provenance))
-        for name, unit in self.units.items():
-            for variable in (name, f"{name}_error"):
-                if variable in dataset:
-                    dataset[variable].attrs["units"] = unit
-        return dataset
+    @property
+    def estimate(self) -> dict[str, np.ndarray]:
+        return self.solution.parameters
+
+    @property
+    def spread(self) -> dict[str, np.ndarray]:
+        return self.solution.standard_error
+
+    @property
+    def others(self) -> dict[str, np.ndarray]:
+        found = {name: getattr(self.solution, name) for name in ("chi2", "status", "iterations", "starts")}
+        return found if self.route is None else {**found, "route": self.route}
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        arrays = self.solution.to_arrays()
+        return arrays if self.route is None else {**arrays, "route": self.route}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], **more: Any) -> SolutionMap:
+        errors = [name.split("/")[1] for name in arrays if name.startswith("standard_error/")]
+        labels = tuple(more.pop("labels", None) or errors)
+        return cls(Solution.from_arrays(arrays, labels), route=arrays.get("route"), **more)
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "labels": list(self.solution.labels)}
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import jaxinv as ji
 from jaxinv import io, spectra
 from jaxinv.cli import main
 from jaxinv.compute.store import Store
@@ -106,7 +107,7 @@ def test_invert_writes_maps_and_a_picture(folder: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     for words in ("8 x 8 pixels", "Fe I 6301.5, Fe I 6302.5", "converged", "per sample", "maps.fits and maps.png"):
         assert words in said
-    maps = io.read_maps(folder / "maps.fits")
+    maps = io.read_product(folder / "maps.fits")
     assert maps.provenance["command"].startswith("jaxinv invert cube.fits -o maps.fits --sigma")
     assert len(maps.provenance["input_sha256"]) == 64
     assert (folder / "maps.png").stat().st_size > 10000
@@ -120,7 +121,7 @@ def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "bounds: {field_strength: [0, 3500]}\nexclude: [[6301.0, 6301.2]]\nstarts: 2\ntelluric: true\n"
     )
     assert main(["invert", "cube.fits", "-o", "a.fits", "--config", "a.yaml", "--starts", "1", "--quiet"]) == 0
-    maps = io.read_maps(folder / "a.fits")
+    maps = io.read_product(folder / "a.fits")
     assert maps.provenance["lines"] == "Fe I 6302.5"
     assert np.all(maps.solution.starts == 1)
     assert np.all(maps.parameters["damping"] == np.float32(0.3))
@@ -129,7 +130,7 @@ def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     flags = ["--lines", "Fe I 6302.5", *SIGMA, "--fixed", "damping=0.3", "--bounds", "field_strength=0:3500"]
     flags += ["--exclude", "6301.0:6301.2", "--starts", "1", "--telluric", "--quiet"]
     assert main(["invert", "cube.fits", "-o", "b.fits", *flags]) == 0
-    np.testing.assert_array_equal(io.read_maps(folder / "b.fits").chi2, maps.chi2)
+    np.testing.assert_array_equal(io.read_product(folder / "b.fits").chi2, maps.chi2)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_dead_pixels_are_flagged_and_the_map_goes_on(
     io.write_stokes(folder / "holes.fits", StokesCube(values, cube.wavelength))
     assert main(["invert", "holes.fits", "-o", "maps.fits", *SIGMA]) == 0
     assert "1 no data" in capsys.readouterr().out
-    assert io.read_maps(folder / "maps.fits").status[1, 2] == 3
+    assert io.read_product(folder / "maps.fits").status[1, 2] == 3
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(
@@ -322,6 +323,49 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     with fits.open("a.fits") as one, fits.open("b.fits") as other:
         for left, right in zip(one[1:-1], other[1:-1], strict=True):
             assert left.data.tobytes() == right.data.tobytes(), left.name
+
+
+def test_a_result_is_repeated_from_its_file_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offset = np.linspace(-0.05, 0.05, 11)
+    profile = np.column_stack([1000 * offset, np.exp(-((offset / 0.015) ** 2))])
+    np.savetxt(folder / "profile.psf", profile)
+    flags = [
+        "--starts",
+        "1",
+        "--bounds",
+        "field_strength=0:3000",
+        "--fixed",
+        "damping=0.3",
+        "--psf-file",
+        "profile.psf",
+    ]
+    assert main(["invert", "cube.fits", "-o", "first.fits", *SIGMA, *flags, "--quiet", "--no-quicklook"]) == 0
+    (folder / "profile.psf").unlink()  # the result has it
+    for source, name in (("first.fits", "second.zarr"), ("second.zarr", "third.fits")):
+        assert main(["invert", "cube.fits", "-o", name, "--config", source, "--quiet", "--no-quicklook"]) == 0
+    products = [ji.open(name) for name in ("first.fits", "second.zarr", "third.fits")]
+    assert products[0].options["bounds"] == {"field_strength": [0.0, 3000.0]}
+    np.testing.assert_allclose(products[2].profile[0], offset)
+    for product in products[1:]:
+        assert product.options == products[0].options
+        for name, values in products[0].to_arrays().items():
+            np.testing.assert_allclose(product.to_arrays()[name], values, rtol=1e-6, err_msg=name)
+    for path in (folder / "second.zarr", folder / "third.fits"):
+        assert path.exists()
+    assert not list(folder.glob("*.partial"))
+    again = ["invert", "cube.fits", "-o", "second.zarr", "--config", "first.fits", "--no-quicklook"]
+    assert main(again) == 0
+    assert "second.zarr holds the result of this command already" in capsys.readouterr().out
+    assert "second.zarr exists already" in refused(capsys, *again, "--starts", "2")
+    with monkeypatch.context() as patch:  # a run that goes on can be looked into
+        cut_after(1, patch)
+        assert main([*again[:3], "cut.fits", *again[4:], "--chunk-size", "16"]) == 130
+    part = ji.open("cut.fits.partial")
+    assert part.count()["not_computed"] == part.chi2.size - 16
+    found, expected = (product.parameters["velocity"].ravel()[:16] for product in (part, products[0]))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_restart_discards_an_unfinished_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,7 +398,7 @@ def test_values_that_cannot_be_are_refused(
 def test_options_state_angles_in_degrees(folder: Path) -> None:
     flags = ["--fixed", "inclination=45", "--bounds", "azimuth=0:90", "--no-quicklook", "--quiet"]
     assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--starts", "1", *flags]) == 0
-    maps = io.read_maps(folder / "maps.fits")
+    maps = io.read_product(folder / "maps.fits")
     np.testing.assert_allclose(maps.parameters["inclination"], np.pi / 4, rtol=1e-6)
     assert np.nanmax(maps.parameters["azimuth"]) <= np.pi / 2 + 1e-6
     one, other = (["synthesize", "-o", f"{k}.fits", "--parameters", f"inclination={k}"] for k in (60, 120))
@@ -404,7 +448,7 @@ def test_a_real_slit_from_a_shell(reference_data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "px/s" in done.stderr
-    maps = io.read_maps(tmp_path / "maps.fits")
+    maps = io.read_product(tmp_path / "maps.fits")
     assert np.median(maps.chi2) <= 2.18
     assert maps.header["CTYPE2"] == "HPLT-TAN"
 
@@ -441,7 +485,7 @@ def test_crisp_wavelengths_and_cavity_map(
     options = ["--wavelength-reference", "6302.4931", "--wavelength-shift", "0", "--no-quicklook"]
     assert main([*line, *options]) == 0
     assert "lines       Fe I 6301.5, Fe I 6302.5" in capsys.readouterr().out
-    maps = io.read_maps("maps.fits")
+    maps = io.read_product("maps.fits")
     measured = np.array(maps.provenance["sigma_measured"].split(), float)
     assert np.all((measured > 0.9e-3) & (measured < 2.5e-3))  # some of it is the map's structure, for lack of continuum
     strong = (truth["field_strength"] > 500) & (maps.status == 0)

@@ -1,17 +1,21 @@
-"""Maps on disk: units, world coordinates, codes; whole or not at all."""
+"""Products on disk: units, world coordinates, codes; whole or not at all; the same from FITS and from Zarr."""
 
 import dataclasses
 import errno
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import jaxinv as ji
 from jaxinv import io
+from jaxinv.compute.store import Store
 from jaxinv.results.posterior import PosteriorMap
 from jaxinv.results.solution import Solution, SolutionMap
 
@@ -43,8 +47,8 @@ def solution_map() -> SolutionMap:
 
 def test_everything_is_read_back(tmp_path: Path) -> None:
     maps = solution_map()
-    io.write_maps(tmp_path / "a.fits", maps)
-    again = io.read_maps(tmp_path / "a.fits")
+    io.write_product(tmp_path / "a.fits", maps)
+    again = io.read_product(tmp_path / "a.fits")
     for group in ("parameters", "standard_error"):
         assert list(getattr(again, group)) == list(getattr(maps, group))
         for name, values in getattr(maps, group).items():
@@ -66,7 +70,7 @@ def test_angles_leave_as_degrees_and_come_back_in_either_unit(tmp_path: Path) ->
         labels=("field_strength", "inclination", "azimuth"),
     )
     maps = SolutionMap(solution, {"field_strength": "G", "inclination": "rad", "azimuth": "rad"}, maps.header)
-    io.write_maps(tmp_path / "a.fits", maps)
+    io.write_product(tmp_path / "a.fits", maps)
     with fits.open(tmp_path / "a.fits") as file:
         for name in ("INCLINATION", "INCLINATION_ERR", "AZIMUTH_ERR"):
             assert file[name].header["BUNIT"] == "deg"
@@ -88,7 +92,7 @@ def test_angles_leave_as_degrees_and_come_back_in_either_unit(tmp_path: Path) ->
             del covariance.header[f"UNIT{k}"]
         file.writeto(tmp_path / "old.fits")
     for name in ("a.fits", "old.fits"):
-        again = io.read_maps(tmp_path / name)
+        again = io.read_product(tmp_path / name)
         assert again.units == maps.units
         for group in ("parameters", "standard_error"):
             for key, values in getattr(maps, group).items():
@@ -101,18 +105,18 @@ def test_posteriors_leave_as_degrees_too(tmp_path: Path) -> None:
     parts = {part: {"azimuth": angle + k} for k, part in enumerate(("median", "lower", "upper"))}
     good = {"r_hat": {"azimuth": np.ones_like(angle)}, "ess": {"azimuth": np.ones_like(angle)}}
     maps = PosteriorMap(**parts, **good, scalars={}, status=np.zeros((NY, NX), np.int16), units={"azimuth": "rad"})
-    io.write_posteriors(tmp_path / "a.fits", maps)
+    io.write_product(tmp_path / "a.fits", maps)
     with fits.open(tmp_path / "a.fits") as file:
         assert file["AZIMUTH_HIGH"].header["BUNIT"] == "deg"
         assert "BUNIT" not in file["AZIMUTH_RHAT"].header
         np.testing.assert_allclose(file["AZIMUTH_LOW"].data, np.degrees(angle + 1), rtol=1e-6)
-    again = io.read_posteriors(tmp_path / "a.fits")
+    again = io.read_product(tmp_path / "a.fits")
     assert again.units == maps.units
     np.testing.assert_allclose(again.upper["azimuth"], angle + 2, rtol=1e-6)
 
 
 def test_astropy_and_sunpy_understand_the_file(tmp_path: Path) -> None:
-    io.write_maps(tmp_path / "a.fits", solution_map())
+    io.write_product(tmp_path / "a.fits", solution_map())
     with fits.open(tmp_path / "a.fits") as file:
         file.verify("exception")
         header = file["FIELD_STRENGTH"].header
@@ -143,7 +147,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(io.OutputError, match=r"cannot write .*a\.fits: No space left on device"):
-        io.write_maps(target, solution_map(), overwrite=True)
+        io.write_product(target, solution_map(), overwrite=True)
     assert target.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -154,19 +158,99 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         (tmp_path, "it is a folder"),
     ):
         with pytest.raises(io.OutputError, match=message):
-            io.write_maps(path, solution_map())
+            io.write_product(path, solution_map())
 
 
 def test_maps_need_no_covariance(tmp_path: Path) -> None:
     maps = solution_map()
     maps = dataclasses.replace(maps, solution=dataclasses.replace(maps.solution, covariance=None))
-    io.write_maps(tmp_path / "maps.fits", maps)
-    again = io.read_maps(tmp_path / "maps.fits")
+    io.write_product(tmp_path / "maps.fits", maps)
+    again = io.read_product(tmp_path / "maps.fits")
     assert again.solution.covariance is None
     assert list(again.standard_error) == list(maps.standard_error)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "a.fits")
-    with pytest.raises(io.InputError, match="no file of maps: it lacks the extension CHI2"):
-        io.read_maps(tmp_path / "a.fits")
+    with pytest.raises(io.InputError, match="no product of jaxinv: it lacks the extension STATUS, PROVENANCE"):
+        io.read_product(tmp_path / "a.fits")
+
+
+def posterior_map() -> PosteriorMap:
+    rng = np.random.default_rng(0)
+    image = lambda: rng.uniform(0, 3, (NY, NX)).astype(np.float32)  # noqa: E731
+    names = ("field_strength", "azimuth")
+    parts = {part: {name: image() for name in names} for part in ("median", "lower", "upper", "r_hat", "ess")}
+    return PosteriorMap(
+        **parts,
+        scalars={"chi2": image(), "p_value": image()},
+        status=np.zeros((NY, NX), np.int16),
+        units={"field_strength": "G", "azimuth": "rad"},
+        header=solution_map().header,
+        provenance={"version": "0", "options": "{sigma: [0.001], lines: [Fe I 6302.5]}"},
+        profile=np.array([[-0.1, 0.0, 0.1], [0.2, 0.6, 0.2]]),
+        periods={"azimuth": (0.0, np.pi)},
+    )
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz", "a.zarr"])
+@pytest.mark.parametrize("make", [solution_map, posterior_map])
+def test_a_product_is_the_same_from_fits_and_from_zarr(tmp_path: Path, make: Callable[[], Any], name: str) -> None:
+    product = make()
+    io.write_product(tmp_path / name, product)
+    again = ji.open(tmp_path / name)
+    assert type(again) is type(product)
+    arrays, expected = again.to_arrays(), product.to_arrays()
+    assert arrays.keys() == expected.keys()
+    for key, values in expected.items():
+        np.testing.assert_allclose(arrays[key], values, rtol=1e-6, err_msg=key)
+    assert (again.units, again.header, again.provenance) == (product.units, product.header, product.provenance)
+    if product.profile is not None:
+        np.testing.assert_array_equal(again.profile, product.profile)
+        assert again.options == {"sigma": [0.001], "lines": ["Fe I 6302.5"]}
+        assert again.periods == {"azimuth": (0.0, pytest.approx(np.pi))}
+    assert repr(again) == repr(product)
+    with pytest.raises((io.OutputError, io.InputError), match=r"exists already|it is a folder"):
+        io.write_product(tmp_path / name, product)
+    io.write_product(tmp_path / name, product, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_product_says_what_it_is_and_becomes_a_dataset() -> None:
+    product = posterior_map()
+    text = repr(product)
+    for words in (
+        "<PosteriorMap: 4 x 6 pixels",
+        "HINODE 2020-01-01",
+        "field_strength [G]",
+        "24 converged",
+        "per sample",
+    ):
+        assert words in text
+    dataset = product.to_xarray()
+    assert dict(dataset.sizes) == {"y": NY, "x": NX}
+    assert {"azimuth", "azimuth_low", "azimuth_high", "azimuth_rhat", "azimuth_ess", "p_value", "status"} <= set(
+        dataset
+    )
+    assert dataset["field_strength_low"].attrs["units"] == "G"
+    assert "units" not in dataset["field_strength_ess"].attrs
+    np.testing.assert_allclose(dataset["x"], 100 + 0.15 * (np.arange(NX) - 1))
+    assert dataset["x"].attrs["units"] == "arcsec"
+    with pytest.raises(ValueError, match="the draws were not kept"):
+        product.pixel(0, 0)
+
+
+def test_folders_and_files_that_are_no_product(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "a.tex").touch()
+    with pytest.raises(io.InputError, match="is no store of a run"):
+        ji.open(tmp_path / "thesis")
+    (tmp_path / "b.zarr").mkdir()
+    (tmp_path / "b.zarr" / "a.tex").touch()
+    with pytest.raises(io.InputError, match="it is left alone"):
+        io.write_product(tmp_path / "b.zarr", posterior_map(), overwrite=True)
+    with pytest.raises(io.InputError, match="there is no file"):
+        ji.open(tmp_path / "nothing.fits")
+    Store(tmp_path / "run", (3,), {"input": "x"}).close()
+    with pytest.raises(io.InputError, match="is a run that makes no product"):
+        ji.open(tmp_path / "run")

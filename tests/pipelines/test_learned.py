@@ -160,7 +160,7 @@ def test_a_real_slit_is_adapted_to_and_the_network_is_kept(
     before, after = said.split("network alone ")[1].split("\n")[0].split(" -> ")
     assert float(after) < float(before)
     assert "route       " in said
-    found = io.read_maps(tmp_path / "maps.fits")
+    found = io.read_product(tmp_path / "maps.fits")
     assert found.route is not None
     assert found.route.shape == best.chi2.shape
     assert np.mean(found.chi2 <= 1.05 * best.chi2) > 0.98

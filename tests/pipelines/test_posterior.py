@@ -48,7 +48,7 @@ def test_a_killed_run_resumes_with_the_same_draws(cube, monkeypatch: pytest.Monk
     assert whole["posterior/velocity"].shape == (2, 4, 4, 40)
     for name, values in whole.arrays().items():
         np.testing.assert_array_equal(store[name], values)
-    figure = plot.widths(maps)
+    figure = plot.maps(maps, errors=True)
     assert len(figure.axes) == 9  # a narrow map is shown as curves
     ready = prepare(cube, dataclasses.replace(FAST, method="laplace"))
     observed, replicates, posterior = posterior_predictive(ready, (1, 2), n=30)
@@ -64,7 +64,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "R-hat < 1.01" in text
     assert "12 pixels" in text or "3 x 4 pixels" in text
-    maps = io.read_posteriors("out.fits")
+    maps = io.read_product("out.fits")
     assert maps.status.shape == (3, 4)
     assert maps.units["field_strength"] == "G"
     assert np.all(maps.lower["field_strength"] <= maps.median["field_strength"])
@@ -159,7 +159,7 @@ def test_draws_that_are_gone_are_missed(
         assert main(line) == 130
     assert "6 of 12 pixels are kept in out.fits.partial" in capsys.readouterr().err
     assert main(line) == 0
-    assert io.read_posteriors("out.fits").count()["converged"] == 12
+    assert io.read_product("out.fits").count()["converged"] == 12
     assert Store.open("draws.zarr").n_done == 12
     # Killed after the file was written and before the draws came to their place.
     (folder / "draws.zarr").rename(folder / "out.fits.partial")
