@@ -76,6 +76,7 @@ def read_product(path: str | os.PathLike[str]) -> Any:
         if missing:
             raise InputError(f"{path} is no product of jaxinv: it lacks the extension {', '.join(missing)}")
         provenance = read_provenance(hdus)
+        provenance.pop("angles", None)  # of the file
         kind = provenance.pop("kind", None) or ("posterior" if any(n.endswith("_low") for n in names) else "solution")
         of = {each.kind: each for each in (SolutionMap, PosteriorMap)}.get(kind)
         if of is None:
@@ -98,9 +99,6 @@ def read_product(path: str | os.PathLike[str]) -> Any:
             info["profile"] = [np.asarray(table[name], float) for name in ("offset", "transmission")]
         if "covariance" in arrays:
             info["labels"], arrays["covariance"] = _covariance(path, hdus["COVARIANCE"].header, arrays["covariance"])
-        if kind == "posterior":
-            angles = [name for name in units if units[name] == "rad" and name == "azimuth"]
-            info["periods"] = dict.fromkeys(angles, (0.0, np.pi))
     try:
         return product_of(arrays, info)
     except KeyError as error:

@@ -208,7 +208,6 @@ def test_a_product_is_the_same_from_fits_and_from_zarr(tmp_path: Path, make: Cal
     if product.profile is not None:
         np.testing.assert_array_equal(again.profile, product.profile)
         assert again.options == {"sigma": [0.001], "lines": ["Fe I 6302.5"]}
-        assert again.periods == {"azimuth": (0.0, pytest.approx(np.pi))}
     assert repr(again) == repr(product)
     with pytest.raises((io.OutputError, io.InputError), match=r"exists already|it is a folder"):
         io.write_product(tmp_path / name, product)
