@@ -34,7 +34,7 @@ from jaxinv.pipelines import (
     simulate_observation,
     sunspot_parameters,
 )
-from jaxinv.pipelines.learned import WEIGHTS, LearnedInversion, shipped
+from jaxinv.pipelines.learned import WEIGHTS, LearnedRun, shipped
 from jaxinv.pipelines.training import state
 from jaxinv.results.solution import Route
 from jaxinv.sampling import draw
@@ -281,7 +281,7 @@ def slit(folder: Path) -> None:
     cube = ji.io.read_stokes(path)
     config = InvertConfig(sigma=(5e-3, 1e-3, 1e-3, 1e-3), method="learned")
     ready = prepare(cube, config)
-    learned = LearnedInversion(load_network(WEIGHTS / SHIPPED["6301+6302"]), ready, config, None, SOLVER)
+    learned = LearnedRun(ready, load_network(WEIGHTS / SHIPPED["6301+6302"]))
     problem, own = learned.problem, learned.learned.network
     data = ready.spectra(0, ready.cube.n_pixels)
     shift = np.full(len(data), -np.mean(ready.wavelength - np.linspace(6300.8733, 6303.265239, 112)), np.float32)

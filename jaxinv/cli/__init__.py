@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
 
 from jaxinv import __version__
-from jaxinv.cli import calibrate, demo, invert, lines, sample, simulate_burst, synthesize, train
-from jaxinv.names import suggestion
+from jaxinv.cli.options import COMMAND_LINE
 
-_COMMANDS = (invert, sample, calibrate, train, synthesize, simulate_burst, lines, demo)
+_COMMANDS = {
+    "invert": ("jaxinv.cli.invert:invert", "maps of field, velocity and line parameters from Stokes spectra"),
+    "sample": ("jaxinv.cli.sample:sample", "posteriors of the same, of every pixel"),
+    "calibrate": ("jaxinv.cli.calibrate:calibrate", "do the posteriors of an observation hold the truth?"),
+    "train": ("jaxinv.cli.train:train", "a network that answers for an instrument"),
+    "synthesize": ("jaxinv.cli.synthesize:synthesize", "Stokes spectra from parameters, or from maps"),
+    "simulate-burst": ("jaxinv.cli.simulate_burst:simulate_burst", "images through the atmosphere and a telescope"),
+    "lines": ("jaxinv.cli.lines:lines", "the spectral lines that are known"),
+    "demo": ("jaxinv.cli.demo:demo", "see it work on a simulated sunspot"),
+}
+"""Where each is, and what it gives: imported only when it is asked for."""
+_HELP = """\
+Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic field and velocity with error bars.
 
-_DESCRIPTION = """\
-Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic
-field and velocity with error bars.
-
-  jaxinv demo                               see it work on a simulated sunspot
-  jaxinv invert cube.fits -o maps.fits      invert your own observation
-  jaxinv sample cube.fits -o post.fits      posteriors of the same
-  jaxinv train config.yaml -o network       a network that answers for your instrument
-  jaxinv simulate-burst -o burst.fits       images through the atmosphere and a telescope
-  jaxinv lines                              the spectral lines it knows
+`jaxinv COMMAND --help` says more; --debug shows where in the code an error arose.
 """
+
+
+def _app(asked: str) -> App:
+    app = App(
+        name="jaxinv",
+        version=__version__,
+        help=_HELP,
+        help_format="markdown",
+        default_parameter=Parameter(negative_iterable=()),
+    )
+    for k, (name, (place, summary)) in enumerate(_COMMANDS.items()):
+        app.command(place, name=name, sort_key=k, help=None if name == asked else summary)
+    return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,25 +52,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 for input that cannot be used, after one line that says why; 130 when interrupted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
-    arguments, unknown = parser.parse_known_args(argv)
-    if unknown and arguments.command is not None:
-        flags = [flag for action in arguments.parser._actions for flag in action.option_strings]
-        arguments.parser.error(f"there is no option {unknown[0]!r}{suggestion(unknown[0], flags)}")
-    if arguments.command is None:
-        parser.print_help()
-        return 0
-    debug = arguments.debug or bool(os.environ.get("JAXINV_DEBUG"))
-    command_line = " ".join(["jaxinv", *argv])
+    debug = "--debug" in argv or bool(os.environ.get("JAXINV_DEBUG"))
+    words = [word for word in argv if word != "--debug"]
+    asked = words[0] if words and words[0] in _COMMANDS else ""
+    app = _app(asked)
+    try:
+        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        print(f"jaxinv: {_one_line(error)} (see `{f'jaxinv {asked}'.strip()} --help`)", file=sys.stderr)
+        return 2
+    COMMAND_LINE.set(" ".join(["jaxinv", *argv]))
     with warnings.catch_warnings():
         warnings.showwarning = _note
         warnings.filterwarnings("always", category=UserWarning, module="jaxinv")
         if not debug:
             warnings.filterwarnings("ignore", category=RuntimeWarning)  # of NumPy, on what a status will say
         try:
-            if arguments.needs_jax:
+            if asked not in ("", "lines") and not {"--help", "-h"} & set(words):
                 _configure_jax()
-            return arguments.run(arguments, command_line)
+            return command(*bound.args, **bound.kwargs) or 0
         except (ValueError, KeyError, OSError) as error:
             if debug:
                 raise
@@ -65,37 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             print(f"\njaxinv: interrupted{_one_line(interruption)}", file=sys.stderr)
             return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in two lines what is wrong with a command line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.format_usage()}jaxinv: {message} (see `{self.prog} --help`)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="jaxinv",
-        usage="jaxinv COMMAND ...",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"jaxinv {__version__}")
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    for module in _COMMANDS:
-        command = commands.add_parser(
-            module.NAME,
-            prog=f"jaxinv {module.NAME}",
-            usage=f"jaxinv {module.NAME} {module.USAGE}",
-            help=module.SUMMARY,
-            description=module.DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show where in the code an error arose")
-        command.set_defaults(parser=command, run=module.run, needs_jax=module.NEEDS_JAX)
-    return parser
 
 
 def _configure_jax() -> None:

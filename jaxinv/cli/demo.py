@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from jaxinv.cli.invert import InvertOptions, invert_cube
 from jaxinv.cli.job import silent
 
-NAME = "demo"
-SUMMARY = "simulate a sunspot, invert it, compare with the truth"
-NEEDS_JAX = True
-DESCRIPTION = """\
-Simulate a sunspot region as Hinode/SP would record it (Fe I 6301.5 and 6302.5, the instrument's spectral
-profile, noise of 0.1 % of the continuum), invert it as `jaxinv invert` would, and print how far the result
-is from the truth. Writes the observation, the truth, the maps and pictures of them to a folder.
 
-  jaxinv demo
-  jaxinv demo -o somewhere --size 128
-"""
-USAGE = "[-o FOLDER] [--size N] [--seed N]"
+def demo(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="the folder")] = Path("jaxinv-demo"),
+    size: Annotated[int, Parameter(help="pixels along each side")] = 96,
+    seed: Annotated[int, Parameter(help="of the simulation")] = 1,
+    quiet: Annotated[bool, Parameter(help="print only the comparison", negative="")] = False,
+) -> int:
+    """Simulate a sunspot, invert it, compare with the truth.
 
+    Simulate a sunspot region as Hinode/SP would record it (Fe I 6301.5 and 6302.5, the instrument's spectral profile,
+    noise of 0.1 % of the continuum), invert it as `jaxinv invert` would, and print how far the result is from the
+    truth. Writes the observation, the truth, the maps and pictures of them to a folder.
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("-o", "--output", default="jaxinv-demo", metavar="FOLDER", help="default: jaxinv-demo")
-    parser.add_argument("--size", type=int, default=96, metavar="N", help="pixels along each side (default: 96)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the simulation (default: 1)")
-    parser.add_argument("--quiet", action="store_true", help="print only the comparison")
-
-
-def run(arguments: argparse.Namespace, command_line: str) -> int:
-    """Simulate, invert, compare."""
+        jaxinv demo -o somewhere --size 128
+    """
     from jaxinv import io, plot
     from jaxinv.pipelines import fitted_profiles, prepare, simulate_observation, sunspot_parameters
     from jaxinv.pipelines.sunspot import HINODE_FWHM
 
-    folder = Path(arguments.output)
+    folder = output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot make the folder {folder}: {error.strerror}") from None
-    say = silent if arguments.quiet else print
-    truth = sunspot_parameters((arguments.size, arguments.size), seed=arguments.seed)
-    cube = simulate_observation(truth, seed=arguments.seed)
+    say = silent if quiet else print
+    truth = sunspot_parameters((size, size), seed=seed)
+    cube = simulate_observation(truth, seed=seed)
     observation = folder / "observation.fits"
     io.write_stokes(observation, cube, overwrite=True)
     say(f"simulated {observation}")
@@ -55,7 +49,6 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         options,
         folder / "maps.fits",
         folder / "maps.png",
-        command_line,
         restart=True,
         overwrite=True,
         say=say,
@@ -63,7 +56,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     _write_truth(folder / "truth.fits", truth, maps)
     plot.save(plot.comparison(truth, maps), folder / "comparison.png")
     ready = prepare(cube, options.pipeline)
-    middle, edge = arguments.size // 2, int(0.72 * arguments.size)
+    middle, edge = size // 2, int(0.72 * size)
     pixels = {"umbra": (middle, middle), "penumbra": (middle, edge), "quiet Sun": (3, 3)}
     observed, fitted = fitted_profiles(ready, maps, list(pixels.values()))
     figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=list(pixels))

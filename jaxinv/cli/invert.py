@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from jaxinv.cli.inputs import (
-    MOST_USED,
+    Config,
     FileOptions,
-    add_observation,
+    Observation,
     inputs_of,
     pipeline_part,
     read_instrument,
     read_observation,
 )
-from jaxinv.cli.job import Job, Say, add_running, running
-from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, origin_of, save_picture, sha256
-from jaxinv.pipelines.config import InvertConfig, option
-
-NAME = "invert"
-SUMMARY = "maps of field, velocity and line parameters from Stokes spectra"
-NEEDS_JAX = True
-DESCRIPTION = """\
-Invert Stokes spectra with a Milne-Eddington atmosphere. The observation is a FITS cube whose header
-names a STOKES axis and a wavelength axis (WAVE or AWAV; --axes and --wavelengths say what it does not),
-a Hinode/SP level-1 slit, a folder of such slits, or SPINOR's profiles. The result has an image for each
-parameter and its standard error, the misfit, the status of each pixel, and a quick look as PNG. An
-interrupted run is resumed by the same command.
-
-  jaxinv invert cube.fits -o maps.fits
-  jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
-  jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
-"""
-
-USAGE = "OBS [OBS ...] -o OUT.fits [options]"
-GROUPS = {
-    "what most observations need": MOST_USED,
-    "data": ("wavelength_range", "exclude", "telluric", "continuum", "wavelength_shift"),
-    "noise": ("weights", "model_error"),
-    "instrument": ("psf_file", "cavity_map", "stray_light", "macroturbulence"),
-    "model": ("fixed", "bounds", "mu", "relative_strengths", "effective_triplet"),
-    "method": ("method", "network", "adapt", "keep_network"),
-    "solver": ("starts", "max_iterations", "covariance", "chunk_size", "seed"),
-}
+from jaxinv.cli.job import AS_USUAL, Job, Running, Say
+from jaxinv.cli.options import COMMAND_LINE, with_options
+from jaxinv.cli.outputs import (
+    NoQuicklook,
+    Quicklook,
+    check_outputs,
+    fingerprint_of,
+    keep_inputs,
+    origin_of,
+    picture_of,
+    save_picture,
+    sha256,
+)
+from jaxinv.pipelines.config import InvertConfig
+from jaxinv.pipelines.options import Text, option, options
 
 _TO_KEEP = 300
 """Steps by which a network that is kept is adapted, if nobody says."""
 
 
-@dataclasses.dataclass(frozen=True)
+@options
 class InvertOptions(InvertConfig, FileOptions):
     """What the command takes: the pipeline's options, and files."""
 
-    network: str | None = option(
-        None, "folder that `jaxinv train` wrote; default: the shipped one for the observation's lines and wavelengths"
+    network: Text | None = option(
+        None,
+        "folder that `jaxinv train` wrote; default: the shipped one for the observation's lines and wavelengths",
+        "method",
     )
-    keep_network: str | None = option(
-        None, "folder for the adapted network, for the next map of the instrument (300 steps if `adapt` is not given)"
+    keep_network: Text | None = option(
+        None,
+        "folder for the adapted network, for the next map of the instrument (300 steps if `adapt` is not given)",
+        "method",
     )
 
     @property
@@ -69,26 +59,33 @@ class InvertOptions(InvertConfig, FileOptions):
         return pipeline_part(self, InvertConfig)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    add_observation(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the maps go")
-    add_options(parser, InvertOptions, GROUPS)
-    group = parser.add_argument_group("output")
-    group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
-    group.add_argument("--no-quicklook", action="store_true", help="make no picture")
-    add_running(parser)
+@with_options(InvertOptions)
+def invert(
+    observation: Observation,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="where the maps go: OUT.fits or OUT.zarr")],
+    config: Config = None,
+    quicklook: Quicklook = None,
+    no_quicklook: NoQuicklook = False,
+    running: Running = AS_USUAL,
+    options: InvertOptions,
+) -> int:
+    """Invert Stokes spectra with a Milne-Eddington atmosphere.
 
+    The observation is a FITS cube whose header names a STOKES axis and a wavelength axis (WAVE or AWAV; --axes and
+    --wavelengths say what it does not), a Hinode/SP level-1 slit, a folder of such slits, or SPINOR's profiles. The
+    result has an image for each parameter and its standard error, the misfit, the status of each pixel, and a quick
+    look as PNG. An interrupted run is resumed by the same command.
 
-def run(arguments: argparse.Namespace, command_line: str) -> int:
-    """Read, invert, write; everything that can be refused is refused before the long work."""
-    options = gather(InvertOptions, arguments, arguments.config)
-    output = Path(arguments.output)
-    picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    check_outputs(output, picture, inputs=inputs_of(arguments, options), zarr=True)
-    cube = read_observation(arguments.observation, options)
-    repeated = arguments.config
-    invert_cube(cube, options, output, picture, command_line, repeated=repeated, **running(arguments))
+        jaxinv invert cube.fits -o maps.fits
+        jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
+        jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
+    """
+    picture = picture_of(output, quicklook, no_quicklook)
+    check_outputs(output, picture, inputs=inputs_of(observation, config, options), zarr=True)
+    cube = read_observation(observation, options)
+    invert_cube(cube, options, output, picture, repeated=config, **running.how())
     return 0
 
 
@@ -97,7 +94,6 @@ def invert_cube(
     options: InvertOptions,
     output: Path,
     picture: Path | None,
-    command_line: str,
     *,
     repeated: str | None = None,
     overwrite: bool = False,
@@ -141,7 +137,7 @@ def invert_cube(
         say(f"network     {Path(run.learned.path).name}{gained}")
     maps = job.carry_out(run, progress=shown)
     seconds, n_pixels = time.perf_counter() - begin, ready.cube.n_pixels
-    maps = job.publish(maps, **origin_of(command_line, cube, digest, options))
+    maps = job.publish(maps, **origin_of(COMMAND_LINE.get(), cube, digest, options))
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
         written.append(str(picture))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+
+from jaxinv.cli.options import GROUPS
 
 if TYPE_CHECKING:
     from jaxinv.compute.run import Run
@@ -24,31 +27,37 @@ def is_zarr(path: Path) -> bool:
     return path.suffix.lower() == ".zarr"
 
 
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that does a run."""
-    group = parser.add_argument_group("running")
-    group.add_argument("--workers", type=int, metavar="N", help="share the work among N processes (Dask)")
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="or among the workers of a Dask scheduler, tcp://HOST:8786"
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished run instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+def _switch(text: str) -> Any:
+    return Parameter(help=text, negative="", show_default=False)
 
 
-def running(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `Job` takes of them."""
-    workers = None
-    if arguments.workers is not None or arguments.scheduler is not None:
-        from jaxinv.compute.workers import Workers
+@Parameter(name="*", group=GROUPS["running"])
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How a run is done: what every command that does one takes."""
 
-        workers = Workers(arguments.workers or 0, arguments.scheduler)
-    return {
-        "restart": arguments.restart,
-        "overwrite": arguments.overwrite,
-        "workers": workers,
-        "say": silent if arguments.quiet else print,
-    }
+    workers: Annotated[int | None, Parameter(help="share the work among so many processes (Dask)")] = None
+    scheduler: Annotated[str | None, Parameter(help="or among the workers of a Dask scheduler, tcp://HOST:8786")] = None
+    overwrite: Annotated[bool, _switch("replace files that exist")] = False
+    restart: Annotated[bool, _switch("discard an unfinished run instead of resuming it")] = False
+    quiet: Annotated[bool, _switch("no progress bar, no summary")] = False
+
+    @property
+    def say(self) -> Say:
+        """Tells the user, or nobody."""
+        return silent if self.quiet else print
+
+    def how(self) -> dict[str, Any]:
+        """What `Job` takes of it."""
+        workers = None
+        if self.workers is not None or self.scheduler is not None:
+            from jaxinv.compute.workers import Workers
+
+            workers = Workers(self.workers or 0, self.scheduler)
+        return {"restart": self.restart, "overwrite": self.overwrite, "workers": workers, "say": self.say}
+
+
+AS_USUAL = Running()
 
 
 def silent(text: str) -> None:

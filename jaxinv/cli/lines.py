@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
-NAME = "lines"
-SUMMARY = "list the spectral lines that jaxinv knows"
-NEEDS_JAX = False
-DESCRIPTION = """\
-List the spectral lines that jaxinv knows, with their atomic data and where each number comes from.
-
-  jaxinv lines
-  jaxinv lines "Fe I 6302.5" "Na D1"
-  jaxinv lines --between 6300 6303
-"""
-USAGE = "[LINE ...] [--between FIRST LAST]"
+from cyclopts import Parameter
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("names", nargs="*", metavar="LINE", help="only these lines")
-    parser.add_argument(
-        "--between", nargs=2, type=float, metavar=("FIRST", "LAST"), help="only within this range [angstrom]"
-    )
+def lines(
+    names: Annotated[list[str] | None, Parameter(name="LINE", help="only these lines")] = None,
+    /,
+    *,
+    between: Annotated[tuple[float, float] | None, Parameter(help="only within this range [angstrom]")] = None,
+) -> int:
+    """List the spectral lines that jaxinv knows, with their atomic data and where each number comes from.
 
-
-def run(arguments: argparse.Namespace, command_line: str) -> int:
-    """Print the table."""
-    del command_line
+    jaxinv lines "Fe I 6302.5" "Na D1"
+    jaxinv lines --between 6300 6303
+    """
     from jaxinv.spectra.line_table import LINES
     from jaxinv.spectra.lines import find_lines, format_table
 
-    chosen = find_lines(arguments.names) if arguments.names else LINES
-    if arguments.between:
-        first, last = arguments.between
+    chosen = find_lines(names) if names else LINES
+    if between:
+        first, last = between
         chosen = tuple(line for line in chosen if first <= line.wavelength <= last)
         if not chosen:
             raise ValueError(f"no known line lies between {first:g} and {last:g} angstrom")

@@ -1,116 +1,132 @@
-"""Options from flags and YAML files, typed by the dataclass that holds them: one statement, two ways to set it."""
+"""Options of a command, from flags and from a YAML file or a result to repeat: one class of options states both."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import contextvars
+import functools
+import inspect
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from jaxinv.names import suggestion
-from jaxinv.pipelines.options import OptionError, converted, is_mapping
+from cyclopts import Group, Parameter
+
+from jaxinv.pipelines.options import OptionError, check_known, checked
 
 T = TypeVar("T")
+COMMAND_LINE: contextvars.ContextVar[str] = contextvars.ContextVar("COMMAND_LINE", default="")
+"""What the user typed."""
+
+_HEADINGS = (
+    "what most observations need", "what", "telescope", "camera", "turbulence", "exposures", "truth", "data", "noise",
+    "instrument", "model", "method", "sampler", "solver", "output", "running",
+)  # fmt: skip
+GROUPS = {name: Group(name, sort_key=k) for k, name in enumerate(_HEADINGS)}
+"""The headings of the help, in their order."""
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type, groups: Mapping[str, Sequence[str]]) -> None:
-    """A flag for each field of the dataclass `kind`, under the headings of `groups` (heading -> field names)."""
+def with_options(kind: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Gives a command a flag for each field of a class of options, and itself as the argument `options`.
+
+    A flag wins over what stands in the file that the command's argument `config` names.
+    """
     hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for heading, names in groups.items():
-        group = parser.add_argument_group(heading)
-        for name in names:
-            field, hint = fields[name], hints[name]
-            text = field.metadata["help"].replace("%", "%%")
-            flag = "--" + name.replace("_", "-")
-            if hint is bool:
-                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-                continue
-            many = typing.get_origin(hint) in (tuple, Mapping) or is_mapping(hint)
-            default = "" if field.default in (dataclasses.MISSING, (), None) else f" (default: {_shown(field.default)})"
-            group.add_argument(
-                flag,
-                nargs="+" if many else None,
-                metavar=field.metadata["metavar"] or _metavar(hint),
-                help=text + default,
-            )
+    fields: Mapping[str, Any] = kind.__pydantic_fields__  # pyright: ignore[reportAttributeAccessIssue]
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(function, eval_str=True)
+        plain = [parameter for name, parameter in own.parameters.items() if name != "options"]
+        flags = [_flag(name, hints[name], field) for name, field in fields.items()]
+
+        @functools.wraps(function)
+        def run(*arguments: Any, **given: Any) -> int:
+            words = {name: given.pop(name, None) for name in fields}
+            options = gather(kind, {name: x for name, x in words.items() if x is not None}, given.get("config"))
+            return function(*arguments, options=options, **given)
+
+        run.__signature__ = own.replace(parameters=[*plain, *flags])  # pyright: ignore[reportAttributeAccessIssue]
+        run.__annotations__ = {each.name: each.annotation for each in (*plain, *flags)}
+        return run
+
+    return decorate
 
 
-def gather(kind: type[T], arguments: argparse.Namespace, config: str | None) -> T:
-    """The dataclass from its defaults, then the YAML file, then the flags.
+def gather(kind: type[T], words: Mapping[str, Any], config: str | None) -> T:
+    """The options from their defaults, then the file, then the words of the command line.
 
     Raises:
-        OptionError: the file cannot be read, has an unknown key, or a value has the wrong type.
+        OptionError: the file cannot be read, has an unknown key, or a value has the wrong type or range.
     """
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     if config is not None:
-        for name, value in _stated_in(config, hints).items():
-            if name not in hints:
-                near = suggestion(name, hints) or f" (there are {', '.join(hints)})"
-                raise OptionError(f"{config}: there is no option {name!r}{near}")
-            values[name] = converted(hints[name], value, f"{config}: {name!r}")
-    for name, hint in hints.items():
-        given = getattr(arguments, name, None)
-        if given is not None:
-            values[name] = converted(hint, _from_flag(hint, given), "--" + name.replace("_", "-"))
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise OptionError(str(error)) from None
+        stated = _stated_in(config)
+        check_known(stated, [*hints], f"{config}: ")
+        values = {name: checked(kind, name, x, f"{config}: {name!r}") for name, x in stated.items()}
+    for name, given in words.items():
+        flag = "--" + name.replace("_", "-")
+        values[name] = checked(kind, name, _from_words(hints[name], given, flag), flag)
+    return kind(**values)
 
 
-def _stated_in(path: str, known: Collection[str]) -> dict[str, Any]:
+def _flag(name: str, hint: Any, field: Any) -> inspect.Parameter:
+    more, default = field.json_schema_extra, field.default
+    shown = f" (default: {_shown(default)})" if field.default_factory is None and default not in ((), None) else ""
+    several = _is(hint, tuple) or _is_mapping(hint)
+    kind = bool if hint is bool else tuple[str, ...] if several else str
+    parameter = Parameter(
+        help=field.description + (shown if hint is not bool else ""),
+        group=GROUPS[more["group"]],
+        show_default=False,
+        consume_multiple=several or None,
+        n_tokens=None,
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, parameter]
+    )
+
+
+def _is(hint: Any, kind: type) -> bool:
+    return typing.get_origin(hint) is kind
+
+
+def _is_mapping(hint: Any) -> bool:
+    return getattr(typing.get_origin(hint), "__name__", "") == "Mapping"
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _from_words(hint: Any, given: Any, flag: str) -> Any:
+    """What YAML would have held for the words on the command line."""
+    if _is_mapping(hint):
+        pairs = [word.partition("=") for word in given]
+        bad = next((word for word, (_, equals, _) in zip(given, pairs, strict=True) if not equals), None)
+        if bad is not None:
+            raise OptionError(f"{flag}: expected name=value; found {bad!r}")
+        if typing.get_args(hint)[1] is Any:
+            return {name: _yaml(value, flag) for name, _, value in pairs}
+        return {name: value.split(":") if ":" in value else value for name, _, value in pairs}
+    if _is(hint, tuple) and any(_is(inner, tuple) for inner in typing.get_args(hint)):
+        return [word.split(":") for word in given]
+    return given
+
+
+def _stated_in(path: str) -> dict[str, Any]:
     """The options in a YAML file, or those that made a product."""
-    if not is_product(path):
-        return _read_yaml(path)
-    from jaxinv import io
+    if is_product(path):
+        from jaxinv import io
 
-    return {name: value for name, value in io.read_product(path).options.items() if name in known}
-
-
-def is_product(path: str) -> bool:
-    """Whether a file of options is a product, by its name."""
-    return path.lower().rstrip("/").endswith((".fits", ".fits.gz", ".fit", ".fts", ".zarr", ".partial"))
-
-
-def _read_yaml(path: str) -> dict[str, Any]:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that stands twice."""
-
-    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value]
-        odd = next((key for key in keys if isinstance(key, list | dict)), None)
-        if odd is not None:
-            raise OptionError(f"{path}: {odd!r} is no name of an option (line {node.start_mark.line + 1} and after)")
-        twice = next((key for k, key in enumerate(keys) if key in keys[:k]), None)
-        if twice is not None:
-            raise OptionError(f"{path}: {twice!r} stands twice (line {node.start_mark.line + 1} and after)")
-        return {
-            key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)
-        }
-
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+        return io.read_product(path).options
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise OptionError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise OptionError(f"{path} is not a text file") from None
-    except RecursionError:
-        raise OptionError(f"{path} is nested too deeply: it holds options as `name: value`") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise OptionError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', error)}") from None
-    except OptionError:
-        raise
-    except ValueError as error:  # a tag that promises another kind of value
-        raise OptionError(f"{path} is not valid YAML: {error}") from None
+    content = _yaml(text, path)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -118,31 +134,25 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return content
 
 
-def _metavar(hint: Any) -> str:
-    if is_mapping(hint):
-        return "NAME=LOW:HIGH" if "tuple" in str(hint) else "NAME=VALUE"
-    text = str(hint)
-    if "tuple[tuple" in text:
-        return "LOW:HIGH"
-    return "TEXT" if "str" in text else "N" if "int" in text and "float" not in text else "X"
+def _yaml(text: str, where: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        key = str(error.problem).partition('"')[2].partition('"')[0]
+        line = error.problem_mark.line + 1
+        raise OptionError(f"{where}: {key!r} stands twice (line {line})") from None
+    except RecursionError:
+        raise OptionError(f"{where} is nested too deeply: it holds options as `name: value`") from None
+    except Exception as error:  # whatever a reader says of a text that is none
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        said = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise OptionError(f"{where} is not valid YAML{line}: {said:.200}") from None
 
 
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _from_flag(hint: Any, given: Any) -> Any:
-    """What YAML would have held for the words on the command line."""
-    if is_mapping(hint):
-        pairs = [word.partition("=") for word in given]
-        bad = next((word for word, (_, equals, _) in zip(given, pairs, strict=True) if not equals), None)
-        if bad is not None:
-            raise OptionError(f"expected name=value; found {bad!r}")
-        if typing.get_args(hint)[1] is Any:
-            import yaml
-
-            return {name: yaml.safe_load(value) for name, _, value in pairs}
-        return {name: value.split(":") if ":" in value else value for name, _, value in pairs}
-    if "tuple[tuple" in str(hint):
-        return [word.split(":") for word in given]
-    return given
+def is_product(path: str) -> bool:
+    """Whether a file of options is a product, by its name."""
+    return path.lower().rstrip("/").endswith((".fits", ".fits.gz", ".fit", ".fts", ".zarr", ".partial"))

@@ -8,14 +8,31 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from jaxinv.cli.inputs import FILES
 from jaxinv.cli.job import is_zarr
+from jaxinv.cli.options import GROUPS
 
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
 """Options that say how the work is done, not what it means, and files that count by their contents."""
+
+
+Quicklook = Annotated[
+    Path | None, Parameter(help="where the picture goes, FILE.png (default: OUT.png)", group=GROUPS["output"])
+]
+NoQuicklook = Annotated[
+    bool,
+    Parameter(name="--no-quicklook", help="make no picture", negative="", show_default=False, group=GROUPS["output"]),
+]
+
+
+def picture_of(output: Path, quicklook: Path | None, no_quicklook: bool) -> Path | None:
+    """Where a quick look goes."""
+    return None if no_quicklook else quicklook or output.with_suffix(".png")
 
 
 def check_outputs(

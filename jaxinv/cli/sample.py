@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from jaxinv.cli.inputs import (
+    Config,
     FileOptions,
-    add_observation,
+    Observation,
     inputs_of,
     pipeline_part,
     read_instrument,
     read_observation,
 )
-from jaxinv.cli.invert import GROUPS as INVERT_GROUPS
 from jaxinv.cli.invert import describe
-from jaxinv.cli.job import Job, Say, add_running, is_zarr, running, silent
-from jaxinv.cli.options import add_options, gather
-from jaxinv.cli.outputs import check_outputs, fingerprint_of, keep_inputs, origin_of, save_picture, sha256
+from jaxinv.cli.job import AS_USUAL, Job, Running, Say, is_zarr
+from jaxinv.cli.options import COMMAND_LINE, GROUPS, with_options
+from jaxinv.cli.outputs import (
+    NoQuicklook,
+    Quicklook,
+    check_outputs,
+    fingerprint_of,
+    keep_inputs,
+    origin_of,
+    picture_of,
+    save_picture,
+    sha256,
+)
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.options import OptionError
-
-NAME = "sample"
-SUMMARY = "posteriors of field, velocity and line parameters of every pixel"
-NEEDS_JAX = True
-DESCRIPTION = """\
-Draw from the posterior of every pixel with a Milne-Eddington atmosphere. It reads what `jaxinv invert` reads and
-takes its options. The result has, for each parameter, the median, the 16 and 84 percent quantiles, R-hat and the
-effective sample size, and for each pixel divergences, a posterior predictive p-value and a status; with --store also
-the draws, as Zarr. An interrupted run is resumed by the same command.
-
-  jaxinv sample cube.fits -o posterior.fits --region 10 30 40 60
-  jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10
-"""
-
-GROUPS = {
-    **{heading: names for heading, names in INVERT_GROUPS.items() if heading != "method"},
-    "sampler": ("method", "chains", "warmup", "draws", "target_accept", "max_doublings", "thin", "memory"),
-}
+from jaxinv.pipelines.options import OptionError, options
 
 
-USAGE = "OBS [OBS ...] -o OUT.fits [options]"
-
-
-@dataclasses.dataclass(frozen=True)
+@options
 class SampleOptions(SampleConfig, FileOptions):
     """What the command takes: the pipeline's options, and files."""
 
@@ -56,39 +45,46 @@ class SampleOptions(SampleConfig, FileOptions):
         return pipeline_part(self, SampleConfig)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    add_observation(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.fits", help="where the summaries go")
-    add_options(parser, SampleOptions, GROUPS)
-    group = parser.add_argument_group("output")
-    group.add_argument("--store", metavar="DRAWS.zarr", help="keep the draws in this folder")
-    group.add_argument("--quicklook", metavar="FILE.png", help="where the picture goes (default: OUT.png)")
-    group.add_argument("--no-quicklook", action="store_true", help="make no picture")
-    add_running(parser)
+@with_options(SampleOptions)
+def sample(
+    observation: Observation,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="where the summaries go: OUT.fits or OUT.zarr")],
+    config: Config = None,
+    store: Annotated[
+        Path | None, Parameter(help="keep the draws in this folder, DRAWS.zarr", group=GROUPS["output"])
+    ] = None,
+    quicklook: Quicklook = None,
+    no_quicklook: NoQuicklook = False,
+    running: Running = AS_USUAL,
+    options: SampleOptions,
+) -> int:
+    """Draw from the posterior of every pixel with a Milne-Eddington atmosphere.
 
+    It reads what `jaxinv invert` reads and takes its options. The result has, for each parameter, the median, the 16
+    and 84 percent quantiles, R-hat and the effective sample size, and for each pixel divergences, a posterior
+    predictive p-value and a status; as Zarr, or with --store, also the draws. An interrupted run is resumed by the
+    same command.
 
-def run(arguments: argparse.Namespace, command_line: str) -> int:
-    """Read, sample, write; everything that can be refused is refused before the long work."""
-    options = gather(SampleOptions, arguments, arguments.config)
-    output = Path(arguments.output)
-    picture = None if arguments.no_quicklook else Path(arguments.quicklook or output.with_suffix(".png"))
-    say = silent if arguments.quiet else print
+        jaxinv sample cube.fits -o posterior.fits --region 10 30 40 60
+        jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10
+    """
+    picture, say = picture_of(output, quicklook, no_quicklook), running.say
     from jaxinv import io, plot
     from jaxinv.pipelines import PosteriorRun, prepare
 
-    store = None if arguments.store is None else Path(arguments.store)
-    inputs = inputs_of(arguments, options)
+    inputs = inputs_of(observation, config, options)
     if store is not None and is_zarr(output):
         raise OptionError(f"{output} holds the draws itself: leave --store out")
     check_outputs(output, picture, inputs=inputs, zarr=True)
     keep_inputs([store, output, picture], inputs)
-    cube = read_observation(arguments.observation, options)
+    cube = read_observation(observation, options)
     keep_inputs([output, picture], cube.source)  # the files of a folder, too
-    psf, offset = read_instrument(options, arguments.config)
+    psf, offset = read_instrument(options, config)
     digest, draws = sha256([*cube.source]), store is not None or is_zarr(output)
     depends = fingerprint_of(options, digest, psf, offset, cube.wavelength, draws="kept" if draws else "")
-    job = Job(output, depends, kept=store, **running(arguments))
+    job = Job(output, depends, kept=store, **running.how())
     if job.is_finished():
         if picture is not None and not picture.exists():
             save_picture(lambda: plot.quicklook(io.read_product(output)), picture)
@@ -97,9 +93,9 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
     ready = prepare(cube, options.pipeline, psf=psf, wavelength_offset=offset)
     describe(ready, cube, say)
     begin = time.perf_counter()
-    maps = job.carry_out(PosteriorRun(ready, keep_draws=draws), progress=say is print)
+    maps = job.carry_out(PosteriorRun(ready, keep_draws=draws), progress=not running.quiet)
     seconds = time.perf_counter() - begin
-    maps = job.publish(maps, **origin_of(command_line, cube, digest, options))
+    maps = job.publish(maps, **origin_of(COMMAND_LINE.get(), cube, digest, options))
     written = [str(output)]
     if picture is not None and save_picture(lambda: plot.quicklook(maps), picture):
         written.append(str(picture))

@@ -2,72 +2,66 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from jaxinv.cli.inputs import read_observation
-from jaxinv.cli.options import add_options, gather
+from jaxinv.cli.job import silent
+from jaxinv.cli.options import COMMAND_LINE, GROUPS, with_options
 from jaxinv.cli.outputs import sha256
 from jaxinv.pipelines.config import TrainConfig
 
-NAME = "train"
-SUMMARY = "train a network that answers for an instrument"
-NEEDS_JAX = True
-DESCRIPTION = """\
-Train a network for the lines, wavelengths and noise of a configuration, on spectra that are simulated as
-it learns, and on an observation's if there is one. The result is a folder: weights, settings, and a card
-that says how it was trained and how good it is on fresh spectra. An interrupted training is gone on with
-by the same command, with the same result.
 
-  jaxinv train config.yaml -o my_network
-  jaxinv invert cube.fits -o maps.fits --method learned --network my_network
-"""
-USAGE = "CONFIG.yaml -o FOLDER [options]"
-
-GROUPS = {
-    "what": ("method", "network", "training", "loop", "loop_training", "n_report", "seed"),
-    "instrument": ("lines", "wavelength", "wavelength_offset", "psf_fwhm", "sigma", "noise_range"),
-    "model": ("fixed", "bounds", "drawn", "drawn_log", "mu", "macroturbulence", "relative_strengths",
-              "effective_triplet"),
-}  # fmt: skip
+def _switch(text: str) -> Any:
+    return Parameter(help=text, negative="", group=GROUPS["running"])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("config", metavar="CONFIG.yaml", help="options by name; a flag on the command line wins")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the network goes")
-    parser.add_argument("--observation", nargs="+", metavar="OBS", help="real spectra to learn from, too")
-    add_options(parser, TrainConfig, GROUPS)
-    group = parser.add_argument_group("output")
-    group.add_argument("--overwrite", action="store_true", help="replace a network that exists")
-    group.add_argument("--restart", action="store_true", help="discard an unfinished training instead of resuming it")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+@with_options(TrainConfig)
+def train(
+    config: Annotated[str, Parameter(name="CONFIG", help="YAML of options by name; flags on the command line win")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="the folder where the network goes")],
+    observation: Annotated[
+        list[str] | None, Parameter(help="real spectra to learn from, too", consume_multiple=True)
+    ] = None,
+    overwrite: Annotated[bool, _switch("replace a network that exists")] = False,
+    restart: Annotated[bool, _switch("discard an unfinished training instead of resuming it")] = False,
+    quiet: Annotated[bool, _switch("no progress bar, no summary")] = False,
+    options: TrainConfig,
+) -> int:
+    """Train a network that answers for an instrument.
 
+    Train it for the lines, wavelengths and noise of a configuration, on spectra that are simulated as it learns, and on
+    an observation's if there is one. The result is a folder: weights, settings, and a card that says how it was trained
+    and how good it is on fresh spectra. An interrupted training is gone on with by the same command, with the same
+    result.
 
-def run(arguments: argparse.Namespace, command_line: str) -> int:
-    """Read, train, write."""
+        jaxinv train config.yaml -o my_network
+        jaxinv invert cube.fits -o maps.fits --method learned --network my_network
+    """
     from jaxinv import __version__, io
     from jaxinv.pipelines import train_network
     from jaxinv.training import Checkpoints, TrainingError
 
-    config = gather(TrainConfig, arguments, arguments.config)
-    output = Path(arguments.output)
-    say = (lambda *_: None) if arguments.quiet else print
-    if output.exists() and not arguments.overwrite:
+    say = silent if quiet else print
+    if output.exists() and not overwrite:
         raise io.OutputError(f"{output} exists: choose another name, or give --overwrite")
     cube = None
-    if arguments.observation:
-        cube = read_observation(arguments.observation)
+    if observation:
+        cube = read_observation(observation)
     partial = output.with_name(output.name + ".partial")
-    if arguments.restart:
+    if restart:
         shutil.rmtree(partial, ignore_errors=True)
     digest = sha256([*cube.source]) if cube is not None else ""
-    keeper = Checkpoints(partial, {"options": repr(config), "observation": digest, "version": __version__})
+    keeper = Checkpoints(partial, {"options": repr(options), "observation": digest, "version": __version__})
     begin = time.perf_counter()
     try:
-        trained = train_network(config, observation=cube, keeper=keeper, progress=say is print)
+        trained = train_network(options, observation=cube, keeper=keeper, progress=not quiet)
     except KeyboardInterrupt:
         kept = f": the last checkpoint is kept in {partial}; the same command goes on from there"
         raise KeyboardInterrupt(kept) from None
@@ -75,7 +69,7 @@ def run(arguments: argparse.Namespace, command_line: str) -> int:
         raise ValueError(str(error)) from None
     finally:
         keeper.close()
-    trained = trained._replace(card={**trained.card, "command": command_line})
+    trained = trained._replace(card={**trained.card, "command": COMMAND_LINE.get()})
     trained.save(output)
     log = output / "log"
     shutil.rmtree(log, ignore_errors=True)

@@ -71,10 +71,7 @@ class Run(abc.ABC, Generic[Result]):
 
     def store(self, path: str | os.PathLike[str] | None = None, depends: Mapping[str, str] | None = None) -> Store:
         """Where it goes: a folder, begun or gone on with, or memory. See `Store`."""
-        store = Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
-        if info := self.info():
-            store.describe(product=info)
-        return store
+        return Store(path, self.shape, depends, units=self.units, axes=self.axes, missing=self.missing)
 
     def info(self) -> dict[str, Any]:
         """Of the product that the arrays are, `Product.info`, so that a store can be looked into at any time."""
@@ -92,6 +89,8 @@ class Run(abc.ABC, Generic[Result]):
             WorkerError: workers cannot be had, or were lost again and again; what is done is kept.
         """
         store = self.store() if store is None else store
+        if info := self.info():  # from the start, so that others may look into it
+            store.describe(product=info)
         size = min(self.size, -(-store.n // (workers.n if workers is not None and workers.n else 1)))
         todo = store.todo(size)
         if todo:

@@ -33,17 +33,31 @@ _GROUPS = 8
 def method_of(config: SampleConfig) -> Method:
     """The sampler that the options describe."""
     if config.method in ("nuts", "hmc"):
-        return (NUTS if config.method == "nuts" else HMC)(
-            n_chains=config.chains,
-            n_warmup=config.warmup,
-            n_draws=config.draws,
-            target_accept=config.target_accept,
-            max_doublings=config.max_doublings,
-        )
+        chains: dict[str, Any] = {
+            "n_chains": config.chains,
+            "n_warmup": config.warmup,
+            "n_draws": config.draws,
+            "target_accept": config.target_accept,
+            "max_doublings": config.max_doublings,
+            "r_hat": config.r_hat,
+            "ess": config.ess,
+        }
+        if config.method == "nuts":
+            return NUTS(**chains, max_tree_depth=config.max_tree_depth)
+        return HMC(**chains, max_steps=config.max_steps)
     n_draws = 4 * config.draws
+    approximations = {
+        "laplace": Laplace(n_draws=n_draws),
+        "svi": SVI(
+            n_draws=n_draws,
+            n_steps=config.svi_steps,
+            n_particles=config.svi_particles,
+            learning_rate=config.svi_learning_rate,
+        ),
+    }
     if config.method == "importance":
-        return Importance(Laplace(n_draws=n_draws))
-    return (Laplace if config.method == "laplace" else SVI)(n_draws=n_draws)
+        return Importance(approximations[config.base], config.oversampling)
+    return approximations[config.method]
 
 
 def sample_maps(

@@ -98,7 +98,7 @@ def state(config: TrainConfig) -> Statement:
     first, last, n = config.wavelength
     wavelength = np.linspace(first, last, int(n))
     shared = {field.name for field in dataclasses.fields(InvertConfig)} & {f.name for f in dataclasses.fields(config)}
-    options = {name: getattr(config, name) for name in shared - {"method", "lines", "sigma", "seed"}}
+    options: dict[str, Any] = {name: getattr(config, name) for name in shared - {"method", "lines", "sigma", "seed"}}
     forward, prior = stated(InvertConfig(**options), lines, wavelength)
     sigma = np.broadcast_to(np.array(config.sigma, float), (4,))
     problem = Problem(forward, Gaussian(sigma[:, None]), prior)

@@ -103,9 +103,9 @@ class Product(abc.ABC):
     @property
     def options(self) -> dict[str, Any]:
         """The options that made it: `InvertConfig(**options)` and the like make it again."""
-        import yaml
+        from ruamel.yaml import YAML
 
-        return yaml.safe_load(self.provenance.get("options", "{}"))
+        return YAML(typ="safe", pure=True).load(self.provenance.get("options", "{}"))
 
     def count(self) -> dict[str, int]:
         """How many pixels ended with each status, by name."""
@@ -201,9 +201,15 @@ def product_of(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], **more
 
 def options_text(options: Mapping[str, Any]) -> str:
     """Options as one line of YAML, for a provenance."""
-    import yaml
+    import io
 
-    return yaml.safe_dump(_listed(dict(options)), default_flow_style=True, width=2**31, sort_keys=False).strip()
+    from ruamel.yaml import YAML
+
+    writer: Any = YAML(typ="safe", pure=True)
+    text = io.StringIO()
+    writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = True, 2**31, False
+    writer.dump(_listed(dict(options)), text)
+    return text.getvalue().strip()
 
 
 def _listed(value: Any) -> Any:

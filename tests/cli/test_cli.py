@@ -49,8 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_and_lines_start_no_heavy_library() -> None:
     code = (
         "import sys; from jaxinv.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
+        "assert main(sys.argv[1:]) == 0\n"
         "heavy = [m for m in ('jax', 'astropy', 'matplotlib', 'numpyro') if m in sys.modules]\n"
         "sys.exit(','.join(heavy) or 0)"
     )
@@ -63,34 +62,34 @@ def test_help_and_lines_start_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (["invert"], "the following arguments are required: OBS, -o/--output"),
-        (["invert", "cube.fits"], "required: -o/--output"),
-        (
-            ["invert", "a.fits", "-o", "b.fits", "--psf-fhwm", "0.1"],
-            "no option '--psf-fhwm'; did you mean '--psf-fwhm'?",
-        ),
-        (["invert", "a.fits", "-o", "b.fits", "--xyzzy"], "no option '--xyzzy' (see `jaxinv invert --help`)"),
-        (["inver", "a.fits"], "invalid choice: 'inver' (choose from"),
+        (["invert"], "parameter OBS requires an argument. (see `jaxinv invert --help`)"),
+        (["invert", "cube.fits"], "parameter --output requires an argument"),
+        (["invert", "a.fits", "-o", "b.fits", "--psf-fhwm", "0.1"], "--psf-fhwm. Did you mean --psf-fwhm?"),
+        (["invert", "a.fits", "-o", "b.fits", "--xyzzy"], "Unknown option: --xyzzy"),
+        (["inver", "a.fits"], 'Did you mean "invert"?'),
     ],
 )
-def test_a_wrong_line_gets_a_short_usage(line: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(line)
-    assert caught.value.code == 2
-    usage, said = capsys.readouterr().err.splitlines()
-    assert usage.startswith("usage: jaxinv ")
-    assert len(usage) < 80
-    assert said.startswith("jaxinv: ")
-    assert expected in said
+def test_a_wrong_line_is_refused(line: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert expected in refused(capsys, *line)
 
 
 def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["invert", "--help"])
-    shown = capsys.readouterr().out.replace("\n", " ")
-    words = ("--lines TEXT", "--sigma X", "--psf-fwhm X", "--wavelengths TEXT", "--weights X", "--seed N")
-    places = [shown.index(word) for word in ("usage: jaxinv invert OBS", "what most", *words)]
+    assert main(["invert", "--help"]) == 0
+    shown = capsys.readouterr().out
+    words = (
+        "--lines STR",
+        "--sigma STR",
+        "--psf-fwhm STR",
+        "─ noise ─",
+        "--weights",
+        "--seed",
+        "--workers",
+        "--overwrite",
+    )
+    places = [shown.index(word) for word in ("Usage: jaxinv invert", "-o maps.fits", "what most", *words)]
     assert places == sorted(places)
+    assert main([]) == 0
+    assert "do the posteriors of an observation hold the truth?" in capsys.readouterr().out
 
 
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +144,7 @@ def test_yaml_and_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("starts: 1\nstarts: 2", "'starts' stands twice"),
         ("- 1\n- 2", "must hold options"),
         ("lines: [", "not valid YAML in line"),
-        ("? [1, 2]\n: 3", "is no name of an option"),
+        ("? [1, 2]\n: 3", "there is no option (1, 2)"),
         ("starts: 0", "'starts' takes 1 or more"),
     ],
 )
@@ -184,13 +183,13 @@ def spoil(folder: Path, cube: StokesCube, kind: str) -> list[str]:
     extra = {
         "line not covered": ["--lines", "Fe I 6173.3"],
         "unknown line": ["--lines", "Fe I 6303.9"],
-        "no folder": ["-o", "nowhere/maps.fits"],
         "no cavity map": ["--cavity-map", "none.fits"],
         "no profile": ["--psf-file", "none.psf"],
         "unknown parameter": ["--fixed", "dampin=1"],
         "malformed pair": ["--fixed", "damping"],
     }
-    return command + extra.get(kind, [])
+    output = ["nowhere/maps.fits"] if kind == "no folder" else command[3:]
+    return command[:3] + output + extra.get(kind, [])
 
 
 BAD = {

@@ -40,12 +40,15 @@ print("events", count, file=sys.stderr)
 sys.exit(status)
 """
 
+STOKES = ["--chunk-size", "32", "--lines", "Fe I 6302.5", "--effective-triplet", "--sigma", "1e-3", "--starts", "1"]
 COMMANDS = {
-    "invert": ["invert", "cube.fits", "-o", "out.fits", "--chunk-size", "32"],
-    "sample": ["sample", "cube.fits", "-o", "out.fits", "--chunk-size", "32", "--method", "laplace", "--draws", "25",
+    "invert": ["invert", "cube.fits", "-o", "out.fits", *STOKES],
+    "sample": ["sample", "cube.fits", "-o", "out.fits", *STOKES, "--method", "laplace", "--draws", "25",
                "--store", "draws.zarr"],
+    "simulate-burst": ["simulate-burst", "-o", "out.fits", "--telescope", "NOT", "--wavelength", "8000",
+                       "--pixel-scale", "0.03", "--n-pixels", "64", "--psf-pixels", "64", "--frames", "4",
+                       "--modes", "9"],
 }  # fmt: skip
-SAME = ["--lines", "Fe I 6302.5", "--effective-triplet", "--sigma", "1e-3", "--starts", "1", "--quiet"]
 KILLS = int(os.environ.get("JAXINV_KILLS", "1"))
 
 
@@ -59,13 +62,13 @@ def run(folder: Path, left: int, arguments: list[str]) -> tuple[int, str]:
 
 def arrays(folder: Path) -> dict[str, np.ndarray]:
     with fits.open(folder / "out.fits") as hdus:
-        return {hdu.name: np.array(hdu.data) for hdu in hdus[1:-1]}
+        return {hdu.name: np.array(hdu.data) for hdu in hdus[:-1] if hdu.data is not None}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: str) -> None:
-    command = [*COMMANDS[name], *SAME]
+    command = [*COMMANDS[name], "--quiet"]
     cube = simulate_observation(sunspot_parameters((8, 8), seed=2))
     whole = tmp_path / "whole"
     whole.mkdir()

@@ -62,7 +62,7 @@ def test_the_truth_in_a_file_makes_its_frames(capsys: pytest.CaptureFixture[str]
         assert hdus[0].header["CDELT1"] == 0.059
         assert hdus["PHASE"].header["BUNIT"] == "rad"
         provenance = dict(zip(hdus["PROVENANCE"].data["key"], hdus["PROVENANCE"].data["value"], strict=True))
-    assert provenance["d_over_r0"] == "3.0"
+    assert "d_over_r0: 3.0" in provenance["options"]
     assert provenance["files"] == "image.fits"
     assert provenance["command"].startswith("jaxinv simulate-burst")
     assert Path("burst.png").stat().st_size > 10_000
@@ -85,7 +85,8 @@ def test_granules_stars_and_layers(capsys: pytest.CaptureFixture[str]) -> None:
     stars = ["--stars", "stars.txt", "--telescope", "NOT", "--wavelength", "800 nm", "--pixel-scale", "30 mas"]
     camera = ["--photons", "1e4", "--read-noise", "2", "--dark", "10", "--saturation", "500"]
     camera += ["--flat", "flat.fits"]
-    assert main(["simulate-burst", "-o", "s.fits", *stars, *camera, *SMALL, "--n-pixels", "64"]) == 0
+    small = ["64" if word == "32" else word for word in SMALL]
+    assert main(["simulate-burst", "-o", "s.fits", *stars, *camera, *small]) == 0
     burst = io.read_burst("s.fits")
     np.testing.assert_array_equal(burst.truth["stars"], [[0, 0, 1], [0.5, -0.3, 0.5]])
     assert set(np.unique(burst.truth["saturated"])) == {0.0, 1.0}
@@ -133,7 +134,7 @@ def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         (["--pixel-scale", "0.005", "--psf-pixels", "64"], "the pupil is 3 pixels wide, at least 8 are needed"),
         (["--wavelength", "617.3"], "the wavelength is given in angstrom, from 1000 to 10^7; found 617.3"),
         (["--diameter", "0"], "a telescope's diameter is given in metres"),
-        (["--layers", "0:1"], "takes 4 values together"),
+        (["--layers", "0:1"], "takes more values together"),
         (["--jitter", "1 kg"], "'jitter' takes a number of arcsec"),
         (["--jitter", "-0.1"], "the jitter's rms is a positive number"),
         (["--corrected", "5000"], "too few for 5000 modes"),
@@ -141,12 +142,12 @@ def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
             ["--nodes", "400", "--psf-pixels", "64"],
             "the nodes are 2 or more in each direction, and no more than pixels",
         ),
-        (["--frames", "0"], "'frames' takes 1 or more"),
+        (["--frames", "0"], "--frames takes 1 or more"),
         (["--obscuration", "0.3"], "'obscuration' takes a number where diameter is given"),
         (["--left", "0.5"], "'left' takes a fraction where modes are corrected"),
-        (["--corrected", "2", "--left", "2"], "'left' takes a fraction from 0 to 1"),
+        (["--corrected", "2", "--left", "2"], "--left takes 1 or less"),
         (["--saturation", "100"], "'photons' takes a number, with which"),
-        (["--basis", "fourier"], "'basis' takes karhunen-loeve or zernike"),
+        (["--basis", "fourier"], "--basis takes one of karhunen-loeve, zernike"),
         (["--modes", "5000"], "take at most"),
         (["--object", "missing.fits"], "there is no file missing.fits"),
         (["--object", "cut.fits"], "cut.fits is truncated"),
