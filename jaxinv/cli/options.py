@@ -42,7 +42,8 @@ def with_options(kind: type) -> Callable[[Callable[..., int]], Callable[..., int
         @functools.wraps(function)
         def run(*arguments: Any, **given: Any) -> int:
             words = {name: given.pop(name, None) for name in fields}
-            options = gather(kind, {name: x for name, x in words.items() if x is not None}, given.get("config"))
+            config = own.bind_partial(*arguments, **given).arguments.get("config")
+            options = gather(kind, {name: x for name, x in words.items() if x is not None}, config)
             return function(*arguments, options=options, **given)
 
         run.__signature__ = own.replace(parameters=[*plain, *flags])  # pyright: ignore[reportAttributeAccessIssue]
