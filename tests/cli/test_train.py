@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_gives_one_line(config, monkeypatch, capsys) -> Non
     ("changes", "message"),
     [
         ({"wavelenth": 3}, "there is no option 'wavelenth'; did you mean 'wavelength'?"),
-        ({"sigma": 0}, "'sigma' takes one number or four, above 0"),
+        ({"sigma": 0}, "'sigma' takes a number above 0"),
         ({"noise_range": "[2, 1]"}, "'noise_range' takes two numbers above 0, the lower first"),
         ({"drawn": "{speed: [0, 1]}"}, "the conditions draw 'speed', which the problem does not infer"),
         ({"drawn": "{velocity: [0, 90]}"}, "the conditions draw 'velocity' from beyond the bounds"),
