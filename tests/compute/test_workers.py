@@ -1,5 +1,6 @@
 """Workers do what one process does, and a lost one costs its piece only."""
 
+import dataclasses
 import importlib.util
 import multiprocessing
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from jaxinv.compute.store import Store
 from jaxinv.compute.workers import WorkerError, Workers
 from jaxinv.pipelines import InvertConfig, plan_inversion, prepare, simulate_observation, sunspot_parameters
+from tests.models import cut_after
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="Dask's workers are in the extra `distributed`"
@@ -33,9 +35,13 @@ def test_two_workers_one_of_them_killed(monkeypatch: pytest.MonkeyPatch) -> None
             worker.kill()
             killed.append(worker.pid)
 
+    store = run.store()
+    with monkeypatch.context() as patch:  # begun by one process, gone on with by two
+        cut_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run.into(store)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", kill_one)
-        store = run.store()
         run.into(store, workers=Workers(2))
     assert killed
     for name, values in alone.arrays().items():
@@ -43,6 +49,18 @@ def test_two_workers_one_of_them_killed(monkeypatch: pytest.MonkeyPatch) -> None
             error = alone[name.replace("parameters", "standard_error")]
             assert np.max(np.abs(store[name] - values) / error) < 0.05, name
     np.testing.assert_array_equal(store["status"], alone["status"])
+
+
+def test_workers_of_a_scheduler_do_a_run() -> None:
+    from distributed import LocalCluster
+
+    config = dataclasses.replace(CONFIG, starts=1, chunk_size=0)
+    run = plan_inversion(prepare(simulate_observation(sunspot_parameters((8, 8), seed=2)), config))
+    alone = run.into()
+    options: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **options) as cluster:
+        found = run.into(workers=Workers(scheduler=cluster.scheduler_address))
+    np.testing.assert_array_equal(found.parameters["velocity"], alone.parameters["velocity"])
 
 
 def test_workers_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
