@@ -280,7 +280,7 @@ def test_options_that_do_not_fit_the_data(observed: StokesCube, options: dict, m
         ({"sigma": (1e-3, 1e-3)}, "one number or four"),
         ({"sigma": (-1e-3,)}, "above 0"),
         ({"weights": (0.0, 0.0, 0.0, 0.0)}, "at least one"),
-        ({"mu": 1.5}, "within"),
+        ({"mu": 1.5}, "takes 1 or less"),
         ({"bounds": {"damping": (2.0, 1.0)}}, "lower value first"),
     ],
 )
