@@ -174,6 +174,10 @@ class Job:
         except KeyboardInterrupt:
             kept = f": {store.n_done} of {store.n} {objects} are kept in {self.partial}"
             raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
+        except Exception:
+            if not store.n_done:  # nothing that anybody could go on with
+                store.discard()
+            raise
 
     def publish(self, product: Result, **origin: str) -> Result:
         """Write a product to the output.

@@ -142,14 +142,17 @@ def save_picture(make: Callable[[], Any], path: Path) -> bool:
 
 
 def sha256(paths: Sequence[str], *arrays: Any) -> str:
-    """Of the files' contents and of arrays, one after the other."""
+    """Of the files' contents, those in folders included, and of arrays, one after the other."""
     import numpy as np
 
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(b"-" if array is None else np.ascontiguousarray(array, np.float64).tobytes())
-    for path in paths:
-        with open(path, "rb") as file:
+    files = []
+    for path in map(Path, paths):
+        files += sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    for path in files:
+        with path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()

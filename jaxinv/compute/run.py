@@ -103,19 +103,19 @@ class Run(abc.ABC, Generic[Result]):
         self, todo: list[Piece], size: int, workers: Workers | None, bar: Progress
     ) -> Iterator[tuple[Piece, dict[str, np.ndarray]]]:
         """What becomes of each piece, as they are done."""
-        work = self.work()
 
         def inputs(piece: Piece) -> Any:
             return filled(self.read(*piece), size)
 
         if workers is None:
+            work = self.work()
             for piece in todo:
                 told = _UpTo(bar, piece[1] - piece[0])
                 yield piece, work(inputs(piece), told)
                 told.rest()
             return
         with workers.crew() as crew:
-            for piece, made in crew.each(work, [(piece, partial(inputs, piece)) for piece in todo]):
+            for piece, made in crew.each(self.work(), [(piece, partial(inputs, piece)) for piece in todo]):
                 yield piece, made
                 bar(piece[1] - piece[0])
 

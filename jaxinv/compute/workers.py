@@ -12,6 +12,7 @@ import importlib.util
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +48,7 @@ class Workers:
 
     Raises:
         ValueError: none or both are given, or `n` is below 1.
+        WorkerError: Dask is not installed.
     """
 
     n: int = 0
@@ -58,16 +60,16 @@ class Workers:
                 f"workers are a number of processes or the address of a scheduler, one of the two; found {self.n} and "
                 f"{self.scheduler!r}"
             )
+        if importlib.util.find_spec("distributed") is None:
+            raise WorkerError('workers need Dask: pip install "jaxinv[distributed]"')
 
     @contextmanager
     def crew(self) -> Iterator[Crew]:
         """Workers that are there while the `with` statement lasts.
 
         Raises:
-            WorkerError: Dask is not installed, or the scheduler does not answer or has no worker.
+            WorkerError: the scheduler does not answer or has no worker.
         """
-        if importlib.util.find_spec("distributed") is None:
-            raise WorkerError('workers need Dask: pip install "jaxinv[distributed]"')
         from dask import config
         from distributed import Client, LocalCluster
 
@@ -110,7 +112,7 @@ class Crew:
         """What became of each piece, in the order in which they are done; few are on their way at a time.
 
         Raises:
-            WorkerError: a piece has cost several workers.
+            WorkerError: a piece has cost several workers, or the scheduler is gone.
         """
         import cloudpickle
         from distributed import as_completed
@@ -136,6 +138,8 @@ class Crew:
                     f"the piece {names[future.key]} has cost {error.allowed_failures + 1} workers (out of memory?): "
                     "what is done is kept; make pieces smaller (chunk_size)"
                 ) from None
+            except CancelledError:
+                raise WorkerError("the Dask scheduler is gone: what is done is kept, and is gone on with") from None
             if sent < len(jobs):
                 coming.add(send())
                 sent += 1

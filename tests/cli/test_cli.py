@@ -351,6 +351,8 @@ def test_a_result_is_repeated_from_its_file_alone(
         assert product.options == products[0].options
         for name, values in products[0].to_arrays().items():
             np.testing.assert_allclose(product.to_arrays()[name], values, rtol=1e-6, err_msg=name)
+    assert main(["synthesize", "second.zarr", "-o", "spectra.fits", "--like", "cube.fits", "--quiet"]) == 0
+    assert io.read_stokes("spectra.fits").map_shape == (8, 8)
     for path in (folder / "second.zarr", folder / "third.fits"):
         assert path.exists()
     assert not list(folder.glob("*.partial"))

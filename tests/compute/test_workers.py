@@ -51,7 +51,7 @@ def test_two_workers_one_of_them_killed(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(store["status"], alone["status"])
 
 
-def test_workers_of_a_scheduler_do_a_run() -> None:
+def test_workers_of_a_scheduler_do_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
     config = dataclasses.replace(CONFIG, starts=1, chunk_size=0)
@@ -60,7 +60,19 @@ def test_workers_of_a_scheduler_do_a_run() -> None:
     options: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **options) as cluster:
         found = run.into(workers=Workers(scheduler=cluster.scheduler_address))
-    np.testing.assert_array_equal(found.parameters["velocity"], alone.parameters["velocity"])
+        np.testing.assert_array_equal(found.parameters["velocity"], alone.parameters["velocity"])
+        write = Store.write
+
+        def close(store: Store, start: int, stop: int, arrays: Any) -> None:
+            write(store, start, stop, arrays)
+            cluster.close()
+
+        monkeypatch.setattr(Store, "write", close)
+        run = plan_inversion(prepare(run.ready.cube, CONFIG))
+        store = run.store()
+        with pytest.raises(WorkerError, match="scheduler is gone"):
+            run.into(store, workers=Workers(scheduler=cluster.scheduler_address))
+        assert 0 < store.n_done < store.n
 
 
 def test_workers_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +86,5 @@ def test_workers_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(WorkerError, match=r"pip install"), Workers(2).crew():
-        pass
+    with pytest.raises(WorkerError, match=r"pip install"):
+        Workers(2)
