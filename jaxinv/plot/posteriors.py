@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from jaxinv.plot.style import PALETTE, check_names, look_of, new_figure
 from jaxinv.results.arviz_adapter import as_posterior
@@ -16,6 +17,9 @@ from jaxinv.results.posterior import Posterior, unrolled
 from jaxinv.results.solution import Solution
 
 _STOKES = ("I", "Q", "U", "V")
+
+LEVELS_IN_A_PLANE = (0.39, 0.86)
+"""What 1 and 2 sigma hold of a normal distribution in a plane."""
 
 
 def corner(
@@ -28,6 +32,8 @@ def corner(
 ) -> Figure:
     """Every pair of scalar parameters, with contours that hold 39 % and 86 % of the draws (1 and 2 sigma in a plane).
 
+    The contours and histograms are drawn by the package `corner`.
+
     Args:
         posterior: from `jaxinv.sample` or `jaxinv.draw`.
         names: the parameters; all scalar ones by default.
@@ -36,48 +42,67 @@ def corner(
         truth: known values, drawn as lines.
 
     Raises:
-        ValueError: a name is not in the posterior, or `index` picks no object of it.
+        ValueError: a name is not in the posterior, `index` picks no object of it, or that has too few finite draws.
     """
     posterior = as_posterior(posterior)
     names = _chosen(posterior, names, index)
-    draws = {name: _flat(posterior, name, index) for name in names}
-    n = len(names)
-    figure = new_figure(1.7 * n + 1.0, 1.7 * n + 0.6)
-    axes = figure.subplots(n, n, squeeze=False)
-    normal = None if fit is None else _normal(posterior, fit, names, index, draws)
-    for row, y in enumerate(names):
-        for column, x in enumerate(names):
-            axis = axes[row, column]
-            if column > row:
-                axis.remove()
-                continue
-            if column == row:
-                _marginal(axis, x, draws[x], None if normal is None else (normal[0][row], normal[1][row, row]))
-            else:
-                pair = np.array([column, row])
-                both = None if normal is None else (normal[0][pair], normal[1][np.ix_(pair, pair)])
-                _pair(axis, draws[x] * look_of(x).factor, draws[y] * look_of(y).factor, both)
-            for name, line in ((x, axis.axvline), (y, axis.axhline)):
-                if truth is not None and name in truth and not (column == row and line == axis.axhline):
-                    value = _nearest(posterior, name, float(truth[name]), draws[name])
-                    line(value * look_of(name).factor, color="0.3", lw=0.8, ls="--")
-            axis.tick_params(labelsize=6, labelbottom=row == n - 1, labelleft=column == 0 and row > 0)
-            axis.locator_params(nbins=3)
-            if row == n - 1:
-                axis.set_xlabel(look_of(x).label, fontsize=7)
-            if column == 0 and row > 0:
-                axis.set_ylabel(look_of(y).label, fontsize=7)
-    handles = [axes[0, 0].plot([], [], color=PALETTE["line"], label="posterior")[0]]
-    if normal is not None:
-        handles += axes[0, 0].plot([], [], color=PALETTE["fit"], label="Levenberg-Marquardt")
-    if truth is not None:
-        handles += axes[0, 0].plot([], [], color="0.3", ls="--", label="truth")
-    figure.legend(handles=handles, loc="upper right", fontsize=9, frameon=False)
+    n, looks = len(names), [look_of(name) for name in names]
+    flat = {name: _flat(posterior, name, index) for name in names}
+    draws = np.stack([flat[name] * look.factor for name, look in zip(names, looks, strict=True)])
+    draws = draws[:, np.isfinite(draws).all(axis=0)]
+    if draws.shape[1] <= n:
+        raise ValueError(f"a corner plot of {n} parameters needs more than {n} finite draws; found {draws.shape[1]}")
+    low, high = np.percentile(draws, (0.1, 99.9), axis=1)
+    margin = np.where(high > low, 0.1 * (high - low), 0.1 * np.abs(high) + 1e-6)
+    known = {
+        name: _nearest(posterior, name, float(value), flat[name]) * look_of(name).factor
+        for name, value in (truth or {}).items()
+        if name in flat
+    }
+    figure = new_figure(1.7 * n + 1.0, 1.7 * n + 0.8, layout=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ArviZ, which it imports, about its own next version
+        from corner import corner as draw_corner
+    draw_corner(
+        draws.T,
+        bins=40,
+        range=list(zip(low - margin, high + margin, strict=True)),
+        smooth=1.2,
+        levels=LEVELS_IN_A_PLANE,
+        quiet=True,
+        plot_density=False,
+        no_fill_contours=True,
+        color=PALETTE["line"],
+        contour_kwargs={"linewidths": 1.0},
+        data_kwargs={"color": "0.6"},
+        hist_kwargs={"density": True, "histtype": "stepfilled", "alpha": 0.6},
+        labels=[look.label for look in looks],
+        label_kwargs={"fontsize": 7},
+        truths=[known.get(name) for name in names],
+        truth_color="0.3",
+        max_n_ticks=3,
+        fig=figure,
+    )
+    axes = np.array(figure.axes).reshape(n, n)
+    for k in range(n):
+        axes[k, k].set_title(_interval(draws[k]), fontsize=8, pad=3)
+    if fit is not None:
+        _draw_normal(axes, *_normal(posterior, fit, names, index, flat))
+    for axis in figure.axes:
+        axis.tick_params(labelsize=6)
+    shown = {"posterior": PALETTE["line"]}
+    shown |= {} if fit is None else {"fit": PALETTE["fit"]}
+    shown |= {} if truth is None else {"truth": "0.3"}
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in shown.items()]
+    place = figure if n > 1 else axes[0, 0]
+    place.legend(handles=handles, loc="upper right", fontsize=9 if n > 1 else 6, frameon=False)
     return figure
 
 
 def trace(posterior: Any, names: Sequence[str] | None = None, *, index: tuple[int, ...] = ()) -> Figure:
     """Each chain's draws in their order, and their histograms: chains that agree lie on top of each other.
+
+    Divergent draws are marked below.
 
     Args:
         posterior: from `jaxinv.sample` or `jaxinv.draw`.
@@ -89,6 +114,8 @@ def trace(posterior: Any, names: Sequence[str] | None = None, *, index: tuple[in
     """
     posterior = as_posterior(posterior)
     names = _chosen(posterior, names, index)
+    diverging = posterior.stats.get("diverging")
+    divergent = np.array([]) if diverging is None else np.nonzero(np.asarray(diverging[index]) > 0)[1]
     figure = new_figure(10.0, 1.25 * len(names) + 0.4)
     axes = figure.subplots(len(names), 2, squeeze=False, width_ratios=[3, 1])
     for (left, right), name in zip(axes, names, strict=True):
@@ -99,6 +126,7 @@ def trace(posterior: Any, names: Sequence[str] | None = None, *, index: tuple[in
         for chain in chains:
             left.plot(chain, lw=0.4)
             right.hist(chain[np.isfinite(chain)], edges, histtype="step", lw=0.9)
+        left.plot(divergent, np.zeros(len(divergent)), "|k", ms=8, transform=left.get_xaxis_transform(), clip_on=False)
         r_hat, ess = posterior.r_hat.get(name), posterior.ess_bulk.get(name)
         text = "" if r_hat is None or ess is None else f"R-hat {r_hat[index]:.3f}, {ess[index]:.0f} effective draws"
         left.set_title(text, fontsize=7, loc="left", pad=2)
@@ -257,53 +285,29 @@ def _normal(
     return mean * factor, covariance * factor[:, None] * factor
 
 
-def _marginal(axis: Axes, name: str, draws: np.ndarray, normal: tuple[float, float] | None) -> None:
-    shown = draws[np.isfinite(draws)] * look_of(name).factor
-    axis.set_yticks([])
-    if not shown.size:
-        return
-    axis.hist(shown, 40, density=True, color=PALETTE["line"], alpha=0.6)
-    low, middle, high = np.percentile(shown, (16, 50, 84))
+def _interval(draws: np.ndarray) -> str:
+    """The median and the distances to the 16 and 84 percent quantiles, in as many digits as they deserve."""
+    low, middle, high = np.percentile(draws, (16, 50, 84))
     spread = max(high - low, 1e-30)
     digits = int(np.clip(2 - np.floor(np.log10(spread)), 0, 6)) if spread < 100 else 0
-    text = f"${middle:.{digits}f}^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
-    axis.set_title(text, fontsize=8, pad=3)
-    left, right = np.percentile(shown, (0.1, 99.9))
-    margin = 0.1 * (right - left)
-    axis.set_xlim(left - margin, right + margin)
-    if normal is not None and normal[1] > 0:
-        mean, deviation = normal[0], np.sqrt(normal[1])
-        x = np.linspace(left - margin, right + margin, 200)
-        density = np.exp(-(((x - mean) / deviation) ** 2) / 2) / (deviation * np.sqrt(2 * np.pi))
-        axis.plot(x, density, color=PALETTE["fit"], lw=1.2)
+    return f"${middle:.{digits}f}^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
 
 
-def _pair(axis: Axes, x: np.ndarray, y: np.ndarray, normal: tuple[np.ndarray, np.ndarray] | None) -> None:
-    from scipy.ndimage import gaussian_filter
-
-    both = np.isfinite(x) & np.isfinite(y)
-    if not both.any():
-        return
-    x, y = x[both], y[both]
-    limits = [np.percentile(values, (0.1, 99.9)) for values in (x, y)]
-    margins = [0.1 * np.ptp(limit) for limit in limits]
-    box = [(limit[0] - m, limit[1] + m) for limit, m in zip(limits, margins, strict=True)]
-    if min(high - low for low, high in box) > 0:
-        counts, x_edges, y_edges = np.histogram2d(x, y, 40, range=box)
-        density = gaussian_filter(counts, 1.2)
-        ordered = np.sort(density.ravel())[::-1]
-        held = np.cumsum(ordered) / ordered.sum()
-        levels = sorted({float(ordered[np.searchsorted(held, part)]) for part in (0.39, 0.86)})
-        centres = [(edges[1:] + edges[:-1]) / 2 for edges in (x_edges, y_edges)]
-        axis.plot(x[::5], y[::5], ",", color="0.75", zorder=0)
-        if levels[0] > 0:
-            axis.contour(*centres, density.T, levels=levels, colors=PALETTE["line"], linewidths=1.0)
-        axis.set_xlim(*box[0])
-        axis.set_ylim(*box[1])
-    if normal is not None and np.isfinite(normal[1]).all():
-        mean, covariance = normal
-        values, vectors = np.linalg.eigh(covariance)
-        turn = np.linspace(0, 2 * np.pi, 100)
-        circle = vectors @ (np.sqrt(np.maximum(values, 0))[:, None] * np.stack([np.cos(turn), np.sin(turn)]))
-        for size in (1, 2):
-            axis.plot(mean[0] + size * circle[0], mean[1] + size * circle[1], color=PALETTE["fit"], lw=1.0)
+def _draw_normal(axes: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
+    """Normal curves on the diagonal of a corner plot, ellipses of 1 and 2 sigma below it."""
+    turn = np.linspace(0, 2 * np.pi, 100)
+    for row in range(len(axes)):
+        axis, variance = axes[row, row], covariance[row, row]
+        if variance > 0:
+            x = np.linspace(*axis.get_xlim(), num=200)
+            density = np.exp(-((x - mean[row]) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+            axis.plot(x, density, color=PALETTE["fit"], lw=1.2)
+        for column in range(row):
+            pair = np.array([column, row])
+            both = covariance[np.ix_(pair, pair)]
+            if np.isfinite(both).all():
+                values, vectors = np.linalg.eigh(both)
+                circle = vectors @ (np.sqrt(np.maximum(values, 0))[:, None] * np.stack([np.cos(turn), np.sin(turn)]))
+                for size in (1, 2):
+                    x, y = mean[pair, None] + size * circle
+                    axes[row, column].plot(x, y, color=PALETTE["fit"], lw=1.0, scalex=False, scaley=False)

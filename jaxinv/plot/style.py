@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -71,9 +71,9 @@ class Picture(Figure):
         return file.getvalue()
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, with its own canvas."""
-    figure = Picture(figsize=(width, height), layout="constrained", dpi=110)
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure of this size in inches, with its own canvas; its axes are laid out by itself, or by nobody."""
+    figure = Picture(figsize=(width, height), layout=layout, dpi=110)
     FigureCanvasAgg(figure)
     return figure
 

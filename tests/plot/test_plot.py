@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxinv import plot
 from jaxinv.observation import FrameBurst
+from jaxinv.results.posterior import Posterior
 from jaxinv.results.solution import Solution, SolutionMap
 
 NAMES = ("field_strength", "inclination", "azimuth", "velocity", "damping")
@@ -108,6 +109,50 @@ def test_wrong_names_and_shapes() -> None:
         plot.maps(solution_map(), ["velocty"])
     with pytest.raises(ValueError, match=r"need \(n, 4, 9\).*found \(2, 4, 8\)"):
         plot.profiles(np.zeros((2, 4, 8)), None, np.arange(9.0))
+
+
+def posterior(n_draws: int = 200, **draws: np.ndarray) -> Posterior:
+    """Four chains of a field strength, an azimuth across its wrap, and a constant."""
+    rng = np.random.default_rng(3)
+    shape = (4, n_draws)
+    drawn = {"field_strength": rng.normal(1000, 20, shape), "azimuth": rng.normal(3.0, 0.1, shape) % np.pi}
+    drawn |= {"damping": np.ones(shape), **draws}
+    divergent = {"diverging": (rng.uniform(size=shape) < 0.05).astype(float)}
+    return Posterior(
+        drawn, divergent, {}, r_hat={}, ess_bulk={}, ess_tail={}, status=np.array(0), periods={"azimuth": (0.0, np.pi)}
+    )
+
+
+def test_a_corner_has_the_truth_the_fit_and_angles_about_their_mean() -> None:
+    fit = Solution(
+        {"field_strength": np.array(1010.0), "azimuth": np.array(0.02)},
+        {"field_strength": np.array(20.0), "azimuth": np.array(0.1)},
+        np.diag([400.0, 0.01]), ("field_strength", "azimuth"), np.array(1.0), np.array(1), np.array(1), np.array(0),
+    )  # fmt: skip
+    figure = plot.corner(posterior(), ["field_strength", "azimuth"], fit=fit, truth={"azimuth": 0.05})
+    field, _, both, azimuth = figure.axes
+    low, high = azimuth.get_xlim()
+    assert 130 < low < 180 < high < 210  # one cloud, not two at both ends of the range
+    assert any(np.allclose(line.get_xdata(), 180 + np.degrees(0.05)) for line in azimuth.lines)
+    assert not any(len(line.get_xdata()) == 2 for line in field.lines)  # whose truth is not known
+    ellipse = both.lines[-1].get_xydata()
+    np.testing.assert_allclose(ellipse.mean(axis=0), [1010, 180 + np.degrees(0.02)], rtol=2e-3)
+    np.testing.assert_allclose(np.ptp(ellipse, axis=0), [80, np.degrees(0.4)], rtol=2e-3)  # 2 sigma to each side
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["posterior", "fit", "truth"]
+    np.testing.assert_allclose(sum(patch.get_path().get_extents().width for patch in field.patches), 120, rtol=0.4)
+    plot.corner(posterior())  # with what does not vary
+    plot.corner(posterior(), ["azimuth"])
+
+
+def test_a_corner_needs_draws() -> None:
+    with pytest.raises(ValueError, match="of 3 parameters needs more than 3 finite draws; found 0"):
+        plot.corner(posterior(damping=np.full((4, 200), np.nan)))
+
+
+def test_a_trace_marks_divergent_draws() -> None:
+    drawn = posterior()
+    marks = plot.trace(drawn, ["azimuth"]).axes[0].lines[-1]
+    np.testing.assert_array_equal(np.sort(marks.get_xdata()), np.sort(np.nonzero(drawn.stats["diverging"])[1]))
 
 
 def test_what_is_no_image() -> None:
