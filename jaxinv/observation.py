@@ -52,6 +52,7 @@ class StokesCube:
         header: FITS cards of the two spatial axes (axis 1 = x, axis 2 = y) and of the observation's origin
             (`CTYPE1`, `CRPIX1`, `DATE-OBS`, `TELESCOP`, ...), copied to every output map.
         source: the files that the cube was read from, in order; empty for arrays.
+        provenance: what made it, where it was synthesized.
     """
 
     values: np.ndarray | LazyArray
@@ -60,6 +61,7 @@ class StokesCube:
     mask: np.ndarray | None = None
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     source: Sequence[str] = ()
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(self.values.shape)
@@ -109,6 +111,7 @@ class FrameBurst:
             x and y from the middle of the field [arcsec] and flux; `psf` `(n_frames, n, n)` or `(n_frames, n_y, n_x, n,
             n)` on nodes over the object; `phase` `(n_frames, m, m)` [rad] on `pupil` `(m, m)`; `wavefront` `(n_frames,
             n_modes)` [rad] of `modes` `(n_modes, m, m)`; `saturated` `(n_frames, ny, nx)`, 1 where a pixel was full.
+        provenance: what made it, where it was simulated.
 
     Raises:
         ValueError: frames that are no stack of images, or numbers that are not positive.
@@ -119,6 +122,7 @@ class FrameBurst:
     pixel_scale: float
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     truth: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if np.ndim(self.frames) != 3:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from jaxinv.cli.inputs import Config, Observation, inputs_of, read_instrument, read_observation
-from jaxinv.cli.invert import describe
+from jaxinv.cli.inputs import Config, Observation, inputs_of
 from jaxinv.cli.job import AS_USUAL, Job, Running
+from jaxinv.cli.observed import observe
 from jaxinv.cli.options import with_options
-from jaxinv.cli.outputs import check_pictures, fingerprint_of, keep_inputs, sha256
+from jaxinv.cli.outputs import check_pictures, keep_inputs
 from jaxinv.cli.sample import SampleOptions
 from jaxinv.pipelines.options import OptionError
 
@@ -36,21 +36,17 @@ def calibrate(
         jaxinv calibrate cube.fits -o calibration.png --method laplace --bounds field_strength=0:3000 velocity=-3:3
     """
     from jaxinv import plot
-    from jaxinv.pipelines import plan_calibration, prepare
+    from jaxinv.pipelines import plan_calibration
 
     check_pictures(output)
     keep_inputs([output], inputs_of(observation, config, options))
     if options.cavity_map is not None:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
-    cube = read_observation(observation, options)
-    keep_inputs([output], cube.source)
-    psf, _ = read_instrument(options, config)
-    depends = fingerprint_of(options, sha256([*cube.source]), psf, cube.wavelength, number=str(number))
-    job = Job(output, depends, **running.how())
+    seen = observe(observation, options, config, [output])
+    job = Job(output, seen.depends(number=str(number)), running)
     job.begin(output)
-    ready = prepare(cube, options.pipeline, psf=psf)
-    describe(ready, cube, running.say)
-    report = job.carry_out(plan_calibration(ready, number), "simulated pixels", progress=not running.quiet)
+    run = plan_calibration(seen.prepare(options.pipeline, running.say), number)
+    report = job.carry_out(run, "simulated pixels")
     plot.save(plot.calibration(report), output)
     print(report.table())
     print(f"wrote       {output}")

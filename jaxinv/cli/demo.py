@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from jaxinv.cli.invert import InvertOptions, invert_cube
-from jaxinv.cli.job import silent
+from jaxinv.cli.invert import InvertOptions, invert_into
+from jaxinv.cli.job import Running
 
 
 def demo(
@@ -35,33 +35,24 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot make the folder {folder}: {error.strerror}") from None
-    say = silent if quiet else print
+    running = Running(restart=True, overwrite=True, quiet=quiet)
     truth = sunspot_parameters((size, size), seed=seed)
     cube = simulate_observation(truth, seed=seed)
     observation = folder / "observation.fits"
     io.write_stokes(observation, cube, overwrite=True)
-    say(f"simulated {observation}")
-    cube = io.read_stokes(observation)
+    running.say(f"simulated {observation}")
     # The truth is known to be at rest, in units of the quiet Sun, and exactly of the model's kind.
     options = InvertOptions(psf_fwhm=HINODE_FWHM, wavelength_shift=0.0, continuum=1.0, model_error=0.0)
-    maps = invert_cube(
-        cube,
-        options,
-        folder / "maps.fits",
-        folder / "maps.png",
-        restart=True,
-        overwrite=True,
-        say=say,
-    )
+    maps = invert_into(folder / "maps.fits", folder / "maps.png", [str(observation)], options, running)
     _write_truth(folder / "truth.fits", truth, maps)
     plot.save(plot.comparison(truth, maps), folder / "comparison.png")
-    ready = prepare(cube, options.pipeline)
+    ready = prepare(io.read_stokes(observation), options.pipeline)
     middle, edge = size // 2, int(0.72 * size)
     pixels = {"umbra": (middle, middle), "penumbra": (middle, edge), "quiet Sun": (3, 3)}
     observed, fitted = fitted_profiles(ready, maps, list(pixels.values()))
     figure = plot.profiles(observed, fitted, ready.wavelength, sigma=ready.sigma, titles=list(pixels))
     plot.save(figure, folder / "profiles.png")
-    say(f"wrote       {folder / 'truth.fits'}, {folder / 'comparison.png'} and {folder / 'profiles.png'}")
+    running.say(f"wrote       {folder / 'truth.fits'}, {folder / 'comparison.png'} and {folder / 'profiles.png'}")
     print(_table(truth, maps))
     return 0
 
@@ -70,22 +61,23 @@ def _write_truth(path: Path, truth: dict, maps) -> None:
     """The true maps with the units and world coordinates of the result."""
     from astropy.io import fits
 
-    from jaxinv import io
+    from jaxinv.io.fits import write_fits
+    from jaxinv.results.units import degrees_in, shown_unit
 
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for name, values in truth.items():
         unit = maps.units[name]
-        hdu = fits.ImageHDU((values * io.degrees_in(unit)).astype("float32"), name=name.upper())
-        hdu.header.update({**maps.header, "BUNIT": io.shown_unit(unit)})
+        hdu = fits.ImageHDU((values * degrees_in(unit)).astype("float32"), name=name.upper())
+        hdu.header.update({**maps.header, "BUNIT": shown_unit(unit)})
         hdus.append(hdu)
-    io.write_fits(path, hdus, overwrite=True)
+    write_fits(path, hdus, overwrite=True)
 
 
 def _table(truth: dict, maps) -> str:
     """Errors against the truth where the field is strong, and whether the error bars hold."""
     import numpy as np
 
-    from jaxinv import io
+    from jaxinv.results.units import degrees_in, shown_unit
 
     strong = (truth["field_strength"] > 500) & (maps.status <= 1)
     lines = [
@@ -96,8 +88,8 @@ def _table(truth: dict, maps) -> str:
         difference = maps.parameters[name] - truth[name]
         if name == "azimuth":
             difference = (difference + np.pi / 2) % np.pi - np.pi / 2
-        unit = io.shown_unit(maps.units[name])
-        difference, error = (x * io.degrees_in(maps.units[name]) for x in (difference, error))
+        unit = shown_unit(maps.units[name])
+        difference, error = (x * degrees_in(maps.units[name]) for x in (difference, error))
         label = f"{name} [{unit}]" if unit else name
         absolute, expected = np.median(np.abs(difference[strong])), np.median(error[strong])
         scatter = np.std((difference / error)[strong])

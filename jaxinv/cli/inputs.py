@@ -1,15 +1,13 @@
-"""The files that a command reads: one statement for all commands."""
+"""The options that name what a command reads: one statement for all commands."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from jaxinv.cli.options import is_product
 from jaxinv.pipelines.options import Number, Text, option, options
 
 T = TypeVar("T")
@@ -63,36 +61,3 @@ def pipeline_part(given: Any, kind: type[T]) -> T:
 def inputs_of(observation: Sequence[str], config: str | None, given: Any) -> list[str | None]:
     """Everything that is read, so that no output takes its place."""
     return [*observation, config, *(getattr(given, name) for name in FILES)]
-
-
-def read_observation(paths: Sequence[str], given: FileOptions | None = None) -> Any:
-    """The Stokes cube of one file, of a folder or of several slits.
-
-    Raises:
-        InputError: it cannot be read; says what to give.
-    """
-    from jaxinv import io
-
-    given = given or FileOptions()
-    wavelength = None
-    if given.wavelengths is not None:
-        wavelength = io.read_wavelengths(given.wavelengths, reference=given.wavelength_reference)
-    elif given.wavelength_reference is not None:
-        raise io.InputError("the option 'wavelength_reference' goes with a file of offsets, 'wavelengths'")
-    return io.read_stokes(paths if len(paths) > 1 else paths[0], axes=given.axes, wavelength=wavelength)
-
-
-def read_instrument(given: FileOptions, config: str | None = None) -> tuple[Any, Any]:
-    """`(spectral profile, wavelength offsets)`; `None` for what is not given.
-
-    A result that is repeated, `config`, has the profile itself, in place of a file that is no longer there.
-    """
-    from jaxinv import io
-
-    psf = None
-    if given.psf_file is not None:
-        kept = None
-        if config is not None and is_product(config) and not Path(given.psf_file).exists():
-            kept = io.read_product(config).profile
-        psf = io.read_spectral_psf(given.psf_file) if kept is None else tuple(kept)
-    return psf, None if given.cavity_map is None else io.read_map(given.cavity_map)

@@ -116,11 +116,14 @@ def _from_words(hint: Any, given: Any, flag: str) -> Any:
 
 
 def _stated_in(path: str) -> dict[str, Any]:
-    """The options in a YAML file, or those that made a product."""
+    """The options in a YAML file, or those that made a result."""
     if is_product(path):
         from jaxinv import io
 
-        return io.read_product(path).options
+        made = io.provenance_of(path).get("options")
+        if made is None:
+            raise OptionError(f"{path} does not say by which options it was made")
+        return _yaml(made, path)
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -155,5 +158,5 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def is_product(path: str) -> bool:
-    """Whether a file of options is a product, by its name."""
+    """Whether a file of options is a result, by its name."""
     return path.lower().rstrip("/").endswith((".fits", ".fits.gz", ".fit", ".fts", ".zarr", ".partial"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,29 +115,12 @@ def fingerprint_of(options: Any, digest: str, *instrument: Any, **more: str) -> 
     }
 
 
-def origin_of(command_line: str, cube: Any, digest: str, options: Any) -> dict[str, str]:
-    """What the provenance of a product says of the command and its input."""
+def origin_of(options: Any, sources: Sequence[str], digest: str) -> dict[str, str]:
+    """What the provenance of a result says of the command's options and input."""
     from jaxinv.results.product import options_text
 
-    return {
-        "command": command_line,
-        "options": options_text(dataclasses.asdict(options)),
-        "input": " ".join(cube.source),
-        "input_sha256": digest,
-    }
-
-
-def save_picture(make: Callable[[], Any], path: Path) -> bool:
-    """Draw and write a picture; what goes wrong with it is a note, since the maps are whole."""
-    from jaxinv import plot
-
-    try:
-        plot.save(make(), path)
-    except Exception as error:  # whatever a drawing library does with an odd header or a full disk
-        why = " ".join(f"{error}".split()) or type(error).__name__
-        warnings.warn(f"no picture was made ({why:.200}); the maps are whole", stacklevel=2)
-        return False
-    return True
+    files = {"input": " ".join(sources), "input_sha256": digest} if sources else {}
+    return {"options": options_text(dataclasses.asdict(options)), **files}
 
 
 def sha256(paths: Sequence[str], *arrays: Any) -> str:

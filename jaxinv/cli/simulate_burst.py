@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from jaxinv.cli.inputs import Config
-from jaxinv.cli.job import AS_USUAL, Job, Running
-from jaxinv.cli.options import COMMAND_LINE, GROUPS, with_options
-from jaxinv.cli.outputs import check_outputs, save_picture, sha256
+from jaxinv.cli.job import AS_USUAL, Job, Kind, Running
+from jaxinv.cli.options import GROUPS, with_options
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, origin_of, sha256
 from jaxinv.pipelines.config import SimulateBurstConfig
 
 File = str | None
@@ -41,14 +40,12 @@ def simulate_burst(
         jaxinv simulate-burst -o stars.fits --stars stars.txt --telescope NOT --wavelength 8000 --pixel-scale 0.03
             --photons 1e5 --read-noise 1 --interval 0.03 --layers 0:0.7:10:0 6000:0.3:20:5
     """
-    from jaxinv import __version__, io
+    from jaxinv import io
     from jaxinv.pipelines.burst import BurstRun, plan_burst
     from jaxinv.plot import burst as draw
-    from jaxinv.results.product import options_text
 
-    picture = plot
     sources = [path for path in (object, stars, flat) if path is not None]
-    check_outputs(output, picture, inputs=[*sources, config])
+    check_outputs(output, plot, inputs=[*sources, config])
     kinds = [name for name, path in (("object", object), ("stars", stars), ("flat", flat)) if path is not None]
     seen = {
         "scene": None if object is None else io.read_map(object, stale_sums=True),
@@ -56,34 +53,19 @@ def simulate_burst(
         "flat": None if flat is None else io.read_map(flat),
     }
     digest = sha256(sources)
-    depends = {"input": digest, "kinds": " ".join(kinds), "options": repr(options), "version": __version__}
-    say = running.say
-    job = Job(output, depends, **running.how())
-    if job.is_finished():
-        return 0
-    plan = plan_burst(options, **seen)
-    job.begin(picture)
-    describe(plan, say)
-    begin = time.perf_counter()
-    burst = job.carry_out(BurstRun(plan), "frames", progress=not running.quiet)
-    provenance = {
-        "version": __version__,
-        "command": COMMAND_LINE.get(),
-        "run": job.identity,
-        "options": options_text(dataclasses.asdict(options)),
-        **({"files": ", ".join(sources), "input": digest} if sources else {}),
-        "turbulence": f"r0 {plan.atmosphere.r0:.6g} m at {plan.model.wavelength:g} angstrom",
-        "telescope": plan.model.pupil.telescope.source or f"{plan.model.pupil.telescope.diameter:g} m",
-    }
-    io.write_burst(output, burst, provenance, overwrite=running.overwrite)
-    written = [str(output)]
-    if picture is not None and save_picture(lambda: draw(burst), picture):
-        written.append(str(picture))
-    job.finish()
-    if "saturated" in burst.truth:
-        say(f"saturated   {int(burst.truth['saturated'].sum())} pixels are full (SATURATED says which)")
-    say(f"time        {time.perf_counter() - begin:.1f} s, compilation included")
-    say(f"wrote       {' and '.join(written)}")
+    job = Job(output, fingerprint_of(options, digest, kinds=" ".join(kinds)), running, picture=plot)
+
+    def plan() -> Any:
+        ready = plan_burst(options, **seen)
+        describe(ready, running.say)
+        return BurstRun(ready)
+
+    def summary(burst: Any) -> Iterator[str]:
+        if "saturated" in burst.truth:
+            yield f"saturated   {int(burst.truth['saturated'].sum())} pixels are full (SATURATED says which)"
+
+    kind = Kind(io.read_burst, io.write_burst, draw)
+    job.do(plan, kind, origin=origin_of(options, sources, digest), summary=summary, objects="frames")
     return 0
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from jaxinv.cli.inputs import Config, ProfileOptions, pipeline_part, read_observation
-from jaxinv.cli.job import AS_USUAL, Job, Running
+from jaxinv.cli.inputs import Config, ProfileOptions, pipeline_part
+from jaxinv.cli.job import AS_USUAL, Job, Kind, Running
+from jaxinv.cli.observed import read_observation
 from jaxinv.cli.options import GROUPS, with_options
-from jaxinv.cli.outputs import check_outputs, sha256
+from jaxinv.cli.outputs import check_outputs, fingerprint_of, origin_of, sha256
 from jaxinv.pipelines.config import SynthesizeConfig
 from jaxinv.pipelines.options import options
 
@@ -52,35 +54,33 @@ def synthesize(
         jaxinv synthesize -o stokes.fits --plot stokes.png --parameters field_strength=1500 inclination=45
         jaxinv synthesize maps.fits -o stokes.fits --like cube.fits --noise 1e-3
     """
-    from jaxinv import __version__, io
+    from jaxinv import io
     from jaxinv import plot as figures
     from jaxinv.pipelines import plan_synthesis
 
-    picture = plot
     sources = [path for path in (maps, like, options.psf_file) if path is not None]
-    check_outputs(output, picture, inputs=[*sources, config])
+    check_outputs(output, plot, inputs=[*sources, config])
+    digest = sha256(sources)
     given = [name for name, path in (("maps", maps), ("like", like)) if path is not None]
-    depends = {"input": sha256(sources), "kinds": " ".join(given), "options": repr(options), "version": __version__}
-    job = Job(output, depends, **running.how())
-    io.check_writable(output, overwrite=running.overwrite)
-    job.begin(picture)
-    header, parameters = {}, dict(_TYPICAL)
-    if maps is not None:
-        found = io.read_product(maps)
-        header, parameters = found.header, dict(found.estimate)
-    wavelength = None if like is None else read_observation([like]).wavelength
-    psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
-    run = plan_synthesis(
-        parameters, pipeline_part(options, SynthesizeConfig), wavelength=wavelength, psf=psf, header=header
-    )
-    cube = job.carry_out(run, progress=not running.quiet)
-    io.write_stokes(output, cube, overwrite=running.overwrite)
-    written = [str(output)]
-    if picture is not None:
-        figures.save(figures.profiles(cube.values[:1][0, :1], None, cube.wavelength), picture)
-        written.append(str(picture))
-    job.finish()
-    if not running.quiet:
+    job = Job(output, fingerprint_of(options, digest, kinds=" ".join(given)), running, picture=plot)
+
+    def plan() -> Any:
+        header, parameters = {}, dict(_TYPICAL)
+        if maps is not None:
+            found = io.read_product(maps)
+            header, parameters = found.header, dict(found.estimate)
+        wavelength = None if like is None else read_observation([like]).wavelength
+        psf = None if options.psf_file is None else io.read_spectral_psf(options.psf_file)
+        config = pipeline_part(options, SynthesizeConfig)
+        return plan_synthesis(parameters, config, wavelength=wavelength, psf=psf, header=header)
+
+    def first(cube: Any) -> Any:
+        return figures.profiles(cube.values[:1][0, :1], None, cube.wavelength)
+
+    def summary(cube: Any) -> Iterator[str]:
         ny, nx = cube.map_shape
-        print(f"wrote {' and '.join(written)}: {ny} x {nx} pixels, {len(cube.wavelength)} wavelengths")
+        yield f"spectra     of {ny} x {nx} pixels, {len(cube.wavelength)} wavelengths"
+
+    kind = Kind(io.read_stokes, io.write_stokes, first)
+    job.do(plan, kind, origin=origin_of(options, sources, digest), summary=summary)
     return 0

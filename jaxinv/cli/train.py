@@ -5,19 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from jaxinv.cli.inputs import read_observation
-from jaxinv.cli.job import silent
-from jaxinv.cli.options import COMMAND_LINE, GROUPS, with_options
+from jaxinv.cli.job import AS_USUAL, Alone
+from jaxinv.cli.observed import read_observation
+from jaxinv.cli.options import COMMAND_LINE, with_options
 from jaxinv.cli.outputs import sha256
 from jaxinv.pipelines.config import TrainConfig
-
-
-def _switch(text: str) -> Any:
-    return Parameter(help=text, negative="", group=GROUPS["running"])
 
 
 @with_options(TrainConfig)
@@ -29,9 +25,7 @@ def train(
     observation: Annotated[
         list[str] | None, Parameter(help="real spectra to learn from, too", consume_multiple=True)
     ] = None,
-    overwrite: Annotated[bool, _switch("replace a network that exists")] = False,
-    restart: Annotated[bool, _switch("discard an unfinished training instead of resuming it")] = False,
-    quiet: Annotated[bool, _switch("no progress bar, no summary")] = False,
+    running: Alone = AS_USUAL,
     options: TrainConfig,
 ) -> int:
     """Train a network that answers for an instrument.
@@ -48,20 +42,20 @@ def train(
     from jaxinv.pipelines import train_network
     from jaxinv.training import Checkpoints, TrainingError
 
-    say = silent if quiet else print
-    if output.exists() and not overwrite:
+    say = running.say
+    if output.exists() and not running.overwrite:
         raise io.OutputError(f"{output} exists: choose another name, or give --overwrite")
     cube = None
     if observation:
         cube = read_observation(observation)
     partial = output.with_name(output.name + ".partial")
-    if restart:
+    if running.restart:
         shutil.rmtree(partial, ignore_errors=True)
     digest = sha256([*cube.source]) if cube is not None else ""
     keeper = Checkpoints(partial, {"options": repr(options), "observation": digest, "version": __version__})
     begin = time.perf_counter()
     try:
-        trained = train_network(options, observation=cube, keeper=keeper, progress=not quiet)
+        trained = train_network(options, observation=cube, keeper=keeper, progress=not running.quiet)
     except KeyboardInterrupt:
         kept = f": the last checkpoint is kept in {partial}; the same command goes on from there"
         raise KeyboardInterrupt(kept) from None

@@ -6,7 +6,6 @@ from jaxinv.compute.atomic import discard_folder as discard_folder
 from jaxinv.io.bursts import read_burst as read_burst
 from jaxinv.io.bursts import write_burst as write_burst
 from jaxinv.io.errors import InputError as InputError
-from jaxinv.io.fits import write_fits as write_fits
 from jaxinv.io.images import provenance_of as provenance_of
 from jaxinv.io.products import read_product as read_product
 from jaxinv.io.products import write_product as write_product
@@ -17,5 +16,3 @@ from jaxinv.io.tables import read_map as read_map
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf
 from jaxinv.io.tables import read_stars as read_stars
 from jaxinv.io.tables import read_wavelengths as read_wavelengths
-from jaxinv.results.units import degrees_in as degrees_in
-from jaxinv.results.units import shown_unit as shown_unit

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, number_of, open_fits, write_fits
-from jaxinv.io.images import provenance_table
+from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.observation import FrameBurst
 
 _TRUTH = {
@@ -26,15 +25,12 @@ _TRUTH = {
 _STARS = ("x", "y", "flux")
 
 
-def write_burst(
-    path: str | os.PathLike[str], burst: FrameBurst, provenance: Mapping[str, str], *, overwrite: bool = False
-) -> None:
+def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: bool = False) -> None:
     """Write a burst and its truth, whole or not at all.
 
     Args:
         path: `.fits` or `.fits.gz`.
-        burst: frames, header and truth.
-        provenance: what made it, for the table `PROVENANCE`.
+        burst: frames, header and truth; its provenance goes to the table `PROVENANCE`.
         overwrite: replace a file that is there.
 
     Raises:
@@ -59,7 +55,7 @@ def write_burst(
             "CTYPE3": ("FRAME", "exposures"),
             "WAVELNTH": burst.wavelength,
             "WAVEUNIT": "Angstrom",
-            "CREATOR": f"jaxinv {provenance.get('version', '')}".strip(),
+            "CREATOR": f"jaxinv {burst.provenance.get('version', '')}".strip(),
         }
     )
     primary.header.update(burst.header)
@@ -79,7 +75,7 @@ def write_burst(
             for name, unit, values in zip(_STARS, units, np.asarray(burst.truth["stars"]).T, strict=True)
         ]
         hdus.append(fits.BinTableHDU.from_columns(columns, name="STARS"))
-    write_fits(path, fits.HDUList([*hdus, provenance_table(provenance)]), overwrite=overwrite)
+    write_fits(path, fits.HDUList([*hdus, provenance_table(burst.provenance)]), overwrite=overwrite)
 
 
 def read_burst(path: str | os.PathLike[str]) -> FrameBurst:
@@ -103,7 +99,8 @@ def read_burst(path: str | os.PathLike[str]) -> FrameBurst:
         if "STARS" in hdus:
             truth["stars"] = np.stack([np.asarray(hdus["STARS"].data[name], float) for name in _STARS], axis=1)
         header = {key: first.header[key] for key in ("TELESCOP", "OBJECT") if key in first.header}
+        provenance = read_provenance(hdus)
     try:
-        return FrameBurst(frames, wavelength, scale, header, truth)
+        return FrameBurst(frames, wavelength, scale, header, truth, provenance)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None

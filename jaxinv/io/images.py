@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxinv.compute.store import attributes_of
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, is_world_card, open_fits, write_fits
 from jaxinv.results.units import DEGREES, shown_unit
@@ -119,18 +121,23 @@ def unit_of(header: Mapping[str, Any], card: str = "BUNIT") -> tuple[str, float]
 
 
 def read_provenance(hdus: Any) -> dict[str, str]:
-    """The table `PROVENANCE`."""
-    return {str(row["key"]).strip(): str(row["value"]).strip() for row in hdus["PROVENANCE"].data}
+    """The table `PROVENANCE`; empty where there is none."""
+    table = hdus["PROVENANCE"].data if "PROVENANCE" in hdus else None
+    if table is None or not {"key", "value"} <= set(table.names or ()):
+        return {}
+    return {str(row["key"]).strip(): str(row["value"]).strip() for row in table}
 
 
 def provenance_of(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The table `PROVENANCE` of a file; empty where it has none.
+    """What made a FITS file or the store of a run; empty where it does not say.
 
     Raises:
         InputError: the file is missing or damaged.
     """
+    if Path(path).is_dir():
+        return dict(attributes_of(path).get("product", {}).get("provenance", {}))
     with open_fits(path) as hdus:
-        return read_provenance(hdus) if "PROVENANCE" in hdus else {}
+        return read_provenance(hdus)
 
 
 def kept_cards(header: Mapping[str, Any]) -> dict[str, Any]:

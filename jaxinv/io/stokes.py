@@ -14,6 +14,7 @@ import numpy as np
 from jaxinv.io import hinode, spinor
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import ImageRows, image_of, is_compressed, number_of, open_fits, spatial_cards, write_fits
+from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.observation import StokesCube
 from jaxinv.spectra.refraction import vacuum_to_air
 
@@ -118,7 +119,8 @@ def stokes_cube(
 def write_stokes(path: str | os.PathLike[str], cube: StokesCube, *, overwrite: bool = False) -> None:
     """Write a Stokes cube with world coordinates; `read_stokes` gets the same back.
 
-    The axes are x, y, STOKES, AWAV; the wavelengths of every sample also stand in the extension WAVELENGTH.
+    The axes are x, y, STOKES, AWAV; the wavelengths of every sample also stand in the extension WAVELENGTH, and what
+    made a synthesized cube in the table PROVENANCE.
 
     Raises:
         OutputError: the file exists, or cannot be written.
@@ -139,7 +141,8 @@ def write_stokes(path: str | os.PathLike[str], cube: StokesCube, *, overwrite: b
         header["BUNIT"] = cube.unit
     table = fits.ImageHDU(np.asarray(cube.wavelength, np.float64), name="WAVELENGTH")
     table.header["BUNIT"] = "Angstrom"
-    write_fits(path, fits.HDUList([primary, table]), overwrite=overwrite)
+    made = [provenance_table(cube.provenance)] if cube.provenance else []
+    write_fits(path, fits.HDUList([primary, table, *made]), overwrite=overwrite)
 
 
 def _at(wavelength: Any, cube: StokesCube) -> StokesCube:
@@ -187,6 +190,7 @@ def _read_cube(path: Path, hdus: Any, axes: str | None, wavelength: Any) -> Stok
             unit=str(header.get("BUNIT", "")),
             header=spatial_cards(header, numbers[1], numbers[0], hdus),
             source=(str(path),),
+            provenance=read_provenance(hdus),
         )
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None

@@ -204,7 +204,12 @@ class BurstRun(Run[FrameBurst]):
         else:
             truth["stars"] = np.column_stack([plan.scene["positions"], plan.scene["fluxes"]])
         header = {"TELESCOP": model.pupil.telescope.name or "simulated"}
-        return FrameBurst(made["frames"], model.wavelength, model.pixel_scale, header, truth)
+        telescope = model.pupil.telescope
+        provenance = {
+            "turbulence": f"r0 {plan.atmosphere.r0:.6g} m at {model.wavelength:g} angstrom",
+            "telescope": telescope.source or f"{telescope.diameter:g} m",
+        }
+        return FrameBurst(made["frames"], model.wavelength, model.pixel_scale, header, truth, provenance)
 
 
 @dataclasses.dataclass(frozen=True)

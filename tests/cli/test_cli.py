@@ -83,8 +83,8 @@ def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> 
         "─ noise ─",
         "--weights",
         "--seed",
-        "--workers",
         "--overwrite",
+        "--workers",
     )
     places = [shown.index(word) for word in ("Usage: jaxinv invert", "-o maps.fits", "what most", *words)]
     assert places == sorted(places)
@@ -283,7 +283,7 @@ def test_a_picture_that_fails_is_a_note(
 
     monkeypatch.setattr("jaxinv.plot.quicklook", fails)
     assert main(["invert", "cube.fits", "-o", "b.fits", *SIGMA, "--starts", "1", "--quiet"]) == 0
-    assert "note: no picture was made (no ink left); the maps are whole" in capsys.readouterr().err
+    assert "note: no picture was made (no ink left); the result is whole" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"cube.fits", "a.fits", "a.png", "b.fits"}
     monkeypatch.undo()
     monkeypatch.chdir(folder)
@@ -413,6 +413,11 @@ def test_synthesize_one_pixel_and_maps(folder: Path, capsys: pytest.CaptureFixtu
     one = io.read_stokes(folder / "one.fits")
     assert one.values.shape == (1, 1, 4, 112)
     assert np.abs(one.values[:][0, 0, 3]).max() > 0.1
+    Path("one.png").unlink()
+    assert main(["synthesize", "-o", "one.fits", "--plot", "one.png", "--parameters", "field_strength=2000"]) == 0
+    assert Path("one.png").exists()  # all that was left to do
+    assert main(["synthesize", "-o", "two.fits", "--config", "one.fits"]) == 0
+    np.testing.assert_array_equal(io.read_stokes("two.fits").values[:], one.values[:])
     assert main(["invert", "cube.fits", "-o", "maps.fits", *SIGMA, "--wavelength-shift", "0", "--continuum", "1"]) == 0
     assert main(["synthesize", "maps.fits", "-o", "again.fits", "--like", "cube.fits"]) == 0
     again, observed = io.read_stokes(folder / "again.fits"), io.read_stokes(folder / "cube.fits")

@@ -48,6 +48,7 @@ COMMANDS = {
     "simulate-burst": ["simulate-burst", "-o", "out.fits", "--telescope", "NOT", "--wavelength", "8000",
                        "--pixel-scale", "0.03", "--n-pixels", "64", "--psf-pixels", "64", "--frames", "4",
                        "--modes", "9"],
+    "synthesize": ["synthesize", "-o", "out.fits", "--plot", "out.png", "--parameters", "field_strength=1500"],
 }  # fmt: skip
 KILLS = int(os.environ.get("JAXINV_KILLS", "1"))
 

@@ -63,16 +63,20 @@ def test_the_truth_in_a_file_makes_its_frames(capsys: pytest.CaptureFixture[str]
         assert hdus["PHASE"].header["BUNIT"] == "rad"
         provenance = dict(zip(hdus["PROVENANCE"].data["key"], hdus["PROVENANCE"].data["value"], strict=True))
     assert "d_over_r0: 3.0" in provenance["options"]
-    assert provenance["files"] == "image.fits"
+    assert provenance["input"] == "image.fits"
     assert provenance["command"].startswith("jaxinv simulate-burst")
     assert Path("burst.png").stat().st_size > 10_000
     # The same command has nothing left to do; another one does not write over it.
     before = Path("burst.fits").read_bytes()
+    Path("burst.png").unlink()
     assert main(arguments) == 0
+    assert Path("burst.png").exists()
     assert Path("burst.fits").read_bytes() == before
     capsys.readouterr()
     assert main([*arguments, "--seed", "1"]) == 2
     assert "burst.fits exists" in capsys.readouterr().err
+    assert main(["simulate-burst", "-o", "again.fits", "--object", "image.fits", "--config", "burst.fits"]) == 0
+    np.testing.assert_array_equal(io.read_burst("again.fits").frames, burst.frames)
 
 
 def test_granules_stars_and_layers(capsys: pytest.CaptureFixture[str]) -> None:
