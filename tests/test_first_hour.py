@@ -38,13 +38,16 @@ class DecayModule(eqx.Module):
 DATA = np.asarray(decay(TRUTH)) + 0.05 * np.random.default_rng(0).standard_normal((3, 25))
 
 
-@pytest.mark.parametrize("model", [lambda p: decay(p), DecayModule(T)], ids=["function", "module"])
+@pytest.mark.parametrize("model", [decay, DecayModule(T)], ids=["function", "module"])
 def test_any_function_is_a_forward_model(model: Any) -> None:
-    problem = ji.Problem(model, 0.05, PRIOR)
-    found = ji.fit(problem, DATA)
+    found = ji.fit(ji.Problem(model, 0.05, PRIOR), DATA)
     for name, value in TRUTH.items():
         assert np.all(np.abs(found.parameters[name] - value) < 5 * found.standard_error[name])
     assert np.all(found.status == ji.Status.CONVERGED)
+
+
+def test_a_function_is_fitted_sampled_and_calibrated() -> None:
+    problem = ji.Problem(decay, 0.05, PRIOR)
     known = ji.fit(problem, DATA, fixed={"rate": np.full(3, 1.2)})
     assert known.labels == ("amplitude",)
     posterior = ji.sample(problem, DATA[0], key=KEY, method=ji.Laplace(n_draws=200))
@@ -64,14 +67,10 @@ class Network(eqx.Module):
 
 
 @pytest.mark.slow
-def test_learned_methods_take_any_function_too() -> None:
+def test_a_module_with_functions_in_it_is_emulated() -> None:
     training = ji.Training(steps=4, batch_size=8, evaluate=2, n_validation=8)
-    options = {"key": KEY, "progress": False}
-    problem = ji.Problem(decay, 0.05, PRIOR)
-    network = ji.amortize(problem, ji.PointEstimate(width=4, depth=1), training, **options)
-    assert network(problem, DATA).parameters["rate"].shape == (3,)
     emulator = ji.Emulator(settings={"width": 4, "depth": 1}, n_report=100)
-    surrogate = ji.emulate(Network(jnp.ones(())), PRIOR, emulator, training, **options)
+    surrogate = ji.emulate(Network(jnp.ones(())), PRIOR, emulator, training, key=KEY, progress=False)
     assert surrogate(TRUTH).shape == T.shape
 
 

@@ -14,7 +14,7 @@ from jaxinv import io
 from jaxinv.cli import main
 from jaxinv.pipelines import simulate_observation, sunspot_parameters
 
-N = int(os.environ.get("JAXINV_DAMAGED", "200"))
+N = int(os.environ.get("JAXINV_DAMAGED", "120"))
 """Damaged files; more of them find more."""
 
 ODD = ("'abc'", "NaN", "T", "-1", "0", "1E400", "'1.5'", "-1E-30", "99999999999999999999", "''", "( 1.0, 2.0 )", "2.5")

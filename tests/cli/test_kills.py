@@ -1,6 +1,7 @@
 """Killed at any moment that touches a file: the same command finishes, with the same arrays, and leaves nothing behind.
 
-`JAXINV_KILLS=20 pytest tests/cli/test_kills.py` kills each command so often; by default it is once.
+`JAXINV_KILLS=20 pytest tests/cli/test_kills.py` kills each command so often; by default it is once, and only the two
+quickest commands: all go the same way from a plan to files.
 """
 
 import os
@@ -50,7 +51,7 @@ COMMANDS = {
                        "--modes", "9"],
     "synthesize": ["synthesize", "-o", "out.fits", "--plot", "out.png", "--parameters", "field_strength=1500"],
 }  # fmt: skip
-KILLS = int(os.environ.get("JAXINV_KILLS", "1"))
+KILLS = int(os.environ.get("JAXINV_KILLS", "0"))
 
 
 def run(folder: Path, left: int, arguments: list[str]) -> tuple[int, str]:
@@ -67,7 +68,7 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS if KILLS else ("simulate-burst", "synthesize"))
 def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: str) -> None:
     command = [*COMMANDS[name], "--quiet"]
     cube = simulate_observation(sunspot_parameters((8, 8), seed=2))
@@ -79,7 +80,7 @@ def test_the_same_command_finishes_whenever_it_was_killed(tmp_path: Path, name: 
     events = int(said.split("events")[1])
     expected, files = arrays(whole), sorted(path.name for path in whole.iterdir())
     rng = np.random.default_rng(KILLS)
-    for k in range(KILLS):
+    for k in range(max(KILLS, 1)):
         folder = tmp_path / str(k)
         folder.mkdir()
         io.write_stokes(folder / "cube.fits", cube)

@@ -90,7 +90,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_the_calibrate_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["calibrate", "cube.fits", "-o", "cal.png", "-n", "40", "--method", "laplace", "--quiet"]
+    line = ["calibrate", "cube.fits", "-o", "cal.png", "-n", "20", "--method", "laplace", "--quiet"]
     assert main([*line, "--bounds", "field_strength=0:3000", "velocity=-3:3"]) == 0
     assert "field_strength" in capsys.readouterr().out
     assert (folder / "cal.png").stat().st_size > 10000

@@ -36,7 +36,7 @@ def test_an_independent_sampler_agrees() -> None:
         "velocity": np.array([0.0, -1.0, -2.0], np.float32),
     }
     data = simulated(which, truth)
-    ours = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=2000, max_doublings=0))
+    ours = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=1000, max_doublings=0))
     names = which.names
     lower, upper = np.array([0, 0, -10, -20.0]), np.array([5000, np.pi, 10, 20.0])
 
@@ -55,8 +55,8 @@ def test_an_independent_sampler_agrees() -> None:
         sampler = emcee.EnsembleSampler(32, 4, log_probability, vectorize=True)
         sampler.random_state = np.random.RandomState(k).get_state()
         start = centre + spread * np.random.default_rng(k).standard_normal((32, 4))
-        sampler.run_mcmc(start, 3500)
-        theirs = dict(zip(names, sampler.get_chain(discard=1000, flat=True).T, strict=True))
+        sampler.run_mcmc(start, 2000)
+        theirs = dict(zip(names, sampler.get_chain(discard=500, flat=True).T, strict=True))
         for j, name in enumerate(names):
             assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.1 * float(spread[j]))
             assert float(spread[j]) == pytest.approx(np.std(theirs[name]), rel=0.1)
@@ -71,7 +71,7 @@ def test_strong_fields_are_normal_and_weak_ones_are_not() -> None:
     truth = {"field_strength": strength} | {name: np.full(4, x, np.float32) for name, x in same.items()}
     data = simulated(which, truth)
     fit = ji.fit(which, data)
-    found = draw(which, data, key=jax.random.key(0), method=HMC(), initial=fit)
+    found = draw(which, data, key=jax.random.key(0), method=HMC(n_draws=500), initial=fit)
     assert found.scalars["divergences"].sum() == 0
     for name, width in found.standard_deviation().items():
         ratio = width / fit.standard_error[name]

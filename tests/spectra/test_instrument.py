@@ -79,7 +79,7 @@ def synthesize(lines, wavelength, parameters):
 # The spectral PSF
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(centre=st.floats(6301.5, 6302.5), width=st.floats(0.022, 0.08), fwhm=st.floats(0.01, 0.1))
 def test_psf_widens_a_gaussian_to_the_analytic_width(centre, width, fwhm):
     psf = SpectralPSF.gaussian(HINODE, fwhm)
@@ -322,7 +322,7 @@ def test_spectrum_on_the_wrong_grid():
 # Macroturbulence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(centre=st.floats(6301.5, 6302.5), width=st.floats(0.025, 0.08), velocity=st.floats(0, 4))
 def test_macroturbulence_widens_a_gaussian_to_the_analytic_width(centre, width, velocity):
     spectrum = 1 - 0.8 * np.exp(-(((HINODE - centre) / width) ** 2) / 2)
