@@ -87,6 +87,7 @@ def invert_into(
         given = [name for name in ("network", "adapt", "keep_network") if getattr(options, name) is not None]
         if given:
             raise OptionError(f"the option {given[0]!r} goes with the method learned; found {options.method}")
+    network = None if options.network is None else load_network(options.network)
     seen = observe(observation, options, repeated, [output, picture])
     config, kept, say = options.pipeline, options.keep_network, running.say
     if kept is not None and config.adapt is None:
@@ -94,16 +95,15 @@ def invert_into(
     job = Job(output, seen.depends(), running, picture=picture)
 
     def plan() -> Any:
-        network = None if options.network is None else load_network(options.network)
         job.check(None if kept is None else Path(kept))
         ready = seen.prepare(config, say)
         run = plan_inversion(ready, network, progress=not running.quiet)
         if run.learned is not None:
             gained = f", adapted by {run.learned.adapted}" if run.learned.adapted else ""
+            say(f"network     {Path(run.learned.path).name}{gained}")
             if kept is not None:
                 run.learned.save(kept)
-                gained += f", kept in {kept}"
-            say(f"network     {Path(run.learned.path).name}{gained}")
+                say(f"kept        {kept}")
         return run
 
     def summary(maps: Any) -> Iterator[str]:

@@ -75,7 +75,8 @@ def _flag(name: str, hint: Any, field: Any) -> inspect.Parameter:
     more, default = field.json_schema_extra, field.default
     shown = f" (default: {_shown(default)})" if field.default_factory is None and default not in ((), None) else ""
     several = _is(hint, tuple) or _is_mapping(hint)
-    kind = bool if hint is bool else tuple[str, ...] if several else str
+    word: Any = type(more["called"] or _called(hint), (str,), {})
+    kind = bool if hint is bool else tuple[word, ...] if several else word
     parameter = Parameter(
         help=field.description + (shown if hint is not bool else ""),
         group=GROUPS[more["group"]],
@@ -88,7 +89,19 @@ def _flag(name: str, hint: Any, field: Any) -> inspect.Parameter:
     )
 
 
-def _is(hint: Any, kind: type) -> bool:
+def _called(hint: Any) -> str:
+    """What a value of an option is called in the help."""
+    if _is_mapping(hint):
+        return "NAME=VALUE"
+    inner = [each for each in typing.get_args(hint) if each not in (type(None), ...)]
+    if _is(hint, typing.Literal):
+        return "NAME"
+    if inner:
+        return "FIRST:LAST" if _is(hint, tuple) and _is(inner[0], tuple) else _called(inner[0])
+    return {float: "NUMBER", int: "NUMBER"}.get(hint, "TEXT")
+
+
+def _is(hint: Any, kind: Any) -> bool:
     return typing.get_origin(hint) is kind
 
 

@@ -153,7 +153,7 @@ class SampleConfig(InvertConfig):
     svi_steps: Count = option(600, "of the optimizer (svi)", _SAMPLER, ge=10)
     svi_particles: Count = option(16, "draws for each estimate of the gradient (svi)", _SAMPLER, ge=1)
     svi_learning_rate: Positive = option(0.02, "at the first step (svi)", _SAMPLER)
-    base: Literal["laplace", "svi"] = option("laplace", "what is corrected (importance)", _SAMPLER)
+    base: Literal["laplace", "svi"] = option("laplace", "what is corrected, laplace or svi (importance)", _SAMPLER)
     oversampling: Count = option(5, "times as many draws of it as are kept (importance)", _SAMPLER, ge=1)
     thin: Count = option(1, "keep every so-many-th draw in the store of draws", _SAMPLER, ge=1)
     memory: Positive = option(1.0, "draws held in memory at a time [GiB]", _SAMPLER)
@@ -186,7 +186,9 @@ class SynthesizeConfig:
 class TrainConfig:
     """Options of `train`: which network, for which lines and wavelengths, noise and parameters, and how long."""
 
-    method: Literal["learned", "posterior", "surrogate"] = option("learned", "what is trained", "what")
+    method: Literal["learned", "posterior", "surrogate"] = option(
+        "learned", "what is trained: learned, posterior or surrogate", "what"
+    )
     network: Mapping[str, Any] = option(
         {}, "settings of the network, e.g. width: 96 (see PointEstimate, NormalizingFlow, Emulator)", "what"
     )
@@ -288,7 +290,9 @@ class SimulateBurstConfig:
         None, "pixels of the object's image [arcsec]; default: as the camera's", "exposures"
     )
     modes: Count = option(104, "in which the true wavefronts are written, too", "truth", ge=1)
-    basis: Literal["karhunen-loeve", "zernike"] = option("karhunen-loeve", "of these modes", "truth")
+    basis: Literal["karhunen-loeve", "zernike"] = option(
+        "karhunen-loeve", "of them, karhunen-loeve or zernike", "truth"
+    )
     seed: Seed = option(0, "of everything that is drawn", "truth")
 
     def __post_init__(self) -> None:

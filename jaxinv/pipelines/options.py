@@ -24,9 +24,9 @@ class OptionError(ValueError):
     """An option has the wrong name, type or range; says which."""
 
 
-def option(default: Any, text: str, group: str = "", metavar: str | None = None, **limits: Any) -> Any:
+def option(default: Any, text: str, group: str = "", called: str | None = None, **limits: Any) -> Any:
     """A field: its default, its help, the heading that its flag stands under, how its value is called, its range."""
-    more = {"group": group, "metavar": metavar}
+    more = {"group": group, "called": called}
     if isinstance(default, dict):
         return Field(default_factory=lambda: dict(default), description=text, json_schema_extra=more, **limits)
     return Field(default=default, description=text, json_schema_extra=more, **limits)

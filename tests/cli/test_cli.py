@@ -77,9 +77,9 @@ def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["invert", "--help"]) == 0
     shown = capsys.readouterr().out
     words = (
-        "--lines STR",
-        "--sigma STR",
-        "--psf-fwhm STR",
+        "--lines TEXT",
+        "--sigma NUMBER",
+        "--psf-fwhm NUMBER",
         "─ noise ─",
         "--weights",
         "--seed",

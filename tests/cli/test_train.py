@@ -9,17 +9,9 @@ import pytest
 from jaxinv.cli import main
 from jaxinv.training import keeper
 
-CONFIG = """\
-method: learned
-lines: [Fe I 6302.5]
-wavelength: [6302.2, 6302.8, 16]
-wavelength_offset: 0
-n_report: 128
-network: {width: 4, depth: 1}
-training: {steps: 12, batch_size: 8, evaluate: 4, n_validation: 8}
-loop: {steps: 2, width: 4}
-loop_training: {steps: 8, batch_size: 8, evaluate: 4, n_validation: 8}
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
+CONFIG = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
+"""What the documentation shows, so that the two share their compiled programs."""
 
 
 @pytest.fixture
@@ -28,10 +20,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
     def write(**changes) -> str:
-        text = CONFIG
-        for name, value in changes.items():
-            text += f"{name}: {value}\n"
-        Path("config.yaml").write_text(text)
+        kept = [line for line in CONFIG.splitlines() if line.partition(":")[0] not in changes]
+        Path("config.yaml").write_text("\n".join([*kept, *(f"{name}: {value}" for name, value in changes.items())]))
         return "config.yaml"
 
     return write
@@ -47,7 +37,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(config, monkeypatc
     assert main(["train", name, "-o", "whole", "--quiet"]) == 0
     saved = keeper.Checkpoints.save
 
-    stops = [("loop", 4)]
+    stops = [("loop", 5)]
 
     def interrupted(self, step, state):
         saved(self, step, state)
@@ -88,7 +78,7 @@ def test_a_damaged_checkpoint_gives_one_line(config, monkeypatch, capsys) -> Non
 
     monkeypatch.setattr(keeper.Checkpoints, "save", interrupted)
     assert main(["train", name, "-o", "net", "--quiet"]) == 130
-    for file in Path("net.partial/network/checkpoints/4").rglob("*"):
+    for file in Path("net.partial/network/checkpoints/10").rglob("*"):
         if file.is_file():
             file.write_bytes(b"nothing")
     capsys.readouterr()

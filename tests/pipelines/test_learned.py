@@ -69,7 +69,7 @@ def test_an_observation_of_another_instrument_is_refused(tmp_path: Path, capsys,
         (["--network", "nowhere"], "'network' goes with the method learned; found lm"),
         (["--adapt", "5"], "'adapt' goes with the method learned; found lm"),
         (["--method", "learned", "--adapt", "-1"], "--adapt takes 0 or more"),
-        (["--method", "learned", "--keep-network", str(kept)], "kept exists: choose another name"),
+        (["--method", "learned", "--keep-network", str(kept)], "kept exists already: choose another name"),
     ):
         assert main(["invert", str(tmp_path / "cube.fits"), "-o", str(tmp_path / "maps.fits"), *flags]) == 2
         said = capsys.readouterr().err

@@ -223,6 +223,9 @@ def test_weights_that_cannot_be_relied_on_are_flagged() -> None:
     found = draw(heavy, np.zeros(1), key=KEY, method=method)
     assert found.status == PosteriorStatus.UNRELIABLE_WEIGHTS
     assert found.scalars["pareto_k"] > 0.7
+    curved = Problem(Banana(), Gaussian(0.01), {"a": dist.Normal(0.0, 3.0), "b": dist.Normal(0.0, 100.0)})
+    found = draw(curved, np.zeros(1), key=KEY, method=method)
+    assert found.status == PosteriorStatus.UNRELIABLE_WEIGHTS
     assert found.scalars["weights_ess"] < 400  # of 5000
 
 
