@@ -17,6 +17,7 @@ if version("jaxlib").split(".")[:2] < ["0", "12"]:
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # which lowering spends its time on otherwise
 
 import jax  # noqa: E402
 
