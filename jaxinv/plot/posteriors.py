@@ -52,7 +52,7 @@ def corner(
     draws = draws[:, np.isfinite(draws).all(axis=0)]
     if draws.shape[1] <= n:
         raise ValueError(f"a corner plot of {n} parameters needs more than {n} finite draws; found {draws.shape[1]}")
-    low, high = np.percentile(draws, (0.1, 99.9), axis=1)
+    low, high = np.percentile(draws, (0.5, 99.5), axis=1)
     margin = np.where(high > low, 0.1 * (high - low), 0.1 * np.abs(high) + 1e-6)
     known = {
         name: _nearest(posterior, name, float(value), flat[name]) * look_of(name).factor
@@ -67,7 +67,7 @@ def corner(
         draws.T,
         bins=40,
         range=list(zip(low - margin, high + margin, strict=True)),
-        smooth=1.2,
+        smooth=1.0,
         levels=LEVELS_IN_A_PLANE,
         quiet=True,
         plot_density=False,
