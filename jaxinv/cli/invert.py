@@ -101,10 +101,12 @@ def invert_into(
         if run.learned is not None:
             gained = f", adapted by {run.learned.adapted}" if run.learned.adapted else ""
             say(f"network     {Path(run.learned.path).name}{gained}")
-            if kept is not None:
-                run.learned.save(kept)
-                say(f"kept        {kept}")
         return run
+
+    def keep(run: Any) -> None:
+        if kept is not None:
+            run.learned.save(kept)
+            say(f"kept        {kept}")
 
     def summary(maps: Any) -> Iterator[str]:
         import numpy as np
@@ -116,4 +118,4 @@ def invert_into(
         usable = maps.chi2[np.isfinite(maps.chi2)]
         yield f"misfit      {np.median(usable) if usable.size else np.nan:.3f} per sample (median)"
 
-    return job.do(plan, products(), origin=seen.origin, summary=summary)
+    return job.do(plan, products(), origin=seen.origin, summary=summary, beside=keep)

@@ -139,6 +139,7 @@ class Job:
         origin: Mapping[str, str],
         summary: Callable[[Result], Iterable[str]] = lambda result: (),
         objects: str = "pixels",
+        beside: Callable[[Run[Result]], object] = lambda run: None,
     ) -> Result | None:
         """All that is left to do: plan, work, files, and what the user is told.
 
@@ -148,6 +149,7 @@ class Job:
             origin: what the result's provenance says beside what it says already.
             summary: what there is to say of the result, a line each.
             objects: what the run is over.
+            beside: writes what goes with the output, before it, so that a finished output has all that belongs to it.
 
         Returns:
             The result with all of its provenance; `None`: it was there already.
@@ -165,8 +167,10 @@ class Job:
             return None
         self.begin(self.picture)
         begin = time.perf_counter()
-        result: Any = self.carry_out(plan(), objects)
+        run = plan()
+        result: Any = self.carry_out(run, objects)
         seconds = time.perf_counter() - begin
+        beside(run)
         made = {"version": __version__, **result.provenance, **origin}
         made |= {"command": COMMAND_LINE.get(), "run": self.identity}
         result = dataclasses.replace(result, provenance=made)

@@ -75,6 +75,7 @@ def _flag(name: str, hint: Any, field: Any) -> inspect.Parameter:
     more, default = field.json_schema_extra, field.default
     shown = f" (default: {_shown(default)})" if field.default_factory is None and default not in ((), None) else ""
     several = _is(hint, tuple) or _is_mapping(hint)
+    # A class of words is called in the help as its values are.
     word: Any = type(more["called"] or _called(hint), (str,), {})
     kind = bool if hint is bool else tuple[word, ...] if several else word
     parameter = Parameter(

@@ -154,6 +154,11 @@ def test_a_real_slit_is_adapted_to_and_the_network_is_kept(
     best = ji.invert(io.read_stokes(path), InvertConfig(region=region), progress=False)
     line = ["invert", str(path), "-o", str(tmp_path / "maps.fits"), "--method", "learned", "--no-quicklook"]
     line += ["--region", *map(str, region), "--adapt", "40", "--keep-network", str(tmp_path / "kept")]
+    with monkeypatch.context() as patch:  # cut when the network is kept already and the maps are not written yet
+        patch.setattr("jaxinv.io.write_product", lambda *given, **more: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(line) == 130
+    assert (tmp_path / "kept").is_dir()
+    capsys.readouterr()
     assert main(line) == 0
     said = capsys.readouterr().out
     assert "adapted by 40 steps on 144 pixels: median chi2 of the network alone " in said
