@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,6 +64,11 @@ def look_of(name: str, unit: str = "") -> Look:
 
 class Picture(Figure):
     """A figure outside pyplot's list of open ones, which a notebook shows all the same."""
+
+    def savefig(self, *given: Any, **more: Any) -> None:
+        """Write it; the layout settles first, since its first pass changes the ticks that it made room for."""
+        self.draw_without_rendering()
+        super().savefig(*given, **more)
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

@@ -162,6 +162,14 @@ def test_what_is_no_image() -> None:
         plot.images({})
 
 
+def test_no_label_is_cut_off(tmp_path: Path) -> None:
+    step = {"CDELT1": 0.15, "CDELT2": 0.16, "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRPIX1": 48.5, "CRPIX2": 48.5}
+    maps = solution_map((96, 96), header=step | {"CRVAL1": 0.0, "CRVAL2": 0.0})
+    figure = plot.comparison(maps.parameters, maps)
+    plot.save(figure, tmp_path / "a.png")
+    assert min(axis.yaxis.label.get_window_extent().x0 for axis in figure.axes) >= 0
+
+
 def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
     figure = plot.maps(solution_map(), ["velocity"])
     plot.save(figure, tmp_path / "a.png")
