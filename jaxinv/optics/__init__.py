@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from jaxinv.optics.burst import Burst as Burst
     from jaxinv.optics.burst import Correction as Correction
     from jaxinv.optics.burst import simulate_burst as simulate_burst
+    from jaxinv.optics.deconvolution import BlindDeconvolution as BlindDeconvolution
+    from jaxinv.optics.deconvolution import ObjectSpectrum as ObjectSpectrum
+    from jaxinv.optics.deconvolution import TransferFunctions as TransferFunctions
     from jaxinv.optics.detector import Detector as Detector
     from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
     from jaxinv.optics.layers import LayeredPointSpread as LayeredPointSpread
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Atmosphere": "screens",
+    "BlindDeconvolution": "deconvolution",
     "Burst": "burst",
     "Channels": "point_spread",
     "Correction": "burst",
@@ -51,12 +55,14 @@ _NAMES = {
     "Layer": "screens",
     "LayeredPointSpread": "layers",
     "Modes": "pupil",
+    "ObjectSpectrum": "deconvolution",
     "PointSources": "scene",
     "PointSpread": "point_spread",
     "Pupil": "pupil",
     "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
+    "TransferFunctions": "deconvolution",
     "Vane": "telescope",
     "Zernike": "zernike",
     "defocus_of": "point_spread",

@@ -194,11 +194,13 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         expected = (n_valid * jnp.maximum(noise, solver.enough)).astype(dtype)
     else:  # nobody knows how low it should be
         expected = jnp.full(n_valid.shape, -jnp.inf, dtype)
-    best = lanes.run(solver, problem, starts, observed, known, expected, n_valid > 0)
+    shape = problem.prediction_shape(known)
+    ready = jax.vmap(lambda observed: problem.noise.prepared(observed, shape))(observed)
+    best = lanes.run(solver, problem, starts, ready, known, expected, n_valid > 0)
 
     def finish(item: Any) -> dict[str, Any]:
-        best, observed, known, n_valid = item
-        objective, answer = Objective(problem, observed, known), best.answer
+        best, ready, known, n_valid = item
+        objective, answer = Objective(problem, ready, known), best.answer
         vector, last = (layout.ravel(coordinates.parameters(x)) for x in (answer.vector, answer.last))
         # The last step, which was taken unseen, counts if it led down.
         cost = objective.misfit(problem.predict({**known, **layout.unravel(last)})) + prior_cost(problem, layout, last)
@@ -208,7 +210,7 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         result = Result(vector, answer.normal, best.converged, best.evaluations, best.starts)
         return summarize(objective, result, n_valid, misfit, solver.covariance)
 
-    return _each(finish, (best, observed, known, n_valid), jnp.ones_like(n_valid, bool))
+    return _each(finish, (best, ready, known, n_valid), jnp.ones_like(n_valid, bool))
 
 
 def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:

@@ -76,9 +76,10 @@ def solve(
         raise ValueError(
             f"the data have the shape {jnp.shape(values)}; one object has {shape}: map `solve` over others"
         )
-    objective = Objective(problem, data, known)
+    ready = problem.noise.prepared(data, problem.prediction_shape(known))
+    objective = Objective(problem, ready, known)
     frozen = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if _differentiable(x) else x, objective)
-    guess = {name: value[0] for name, value in problem.guess(frozen.data, frozen.known).items()}
+    guess = {name: value[0] for name, value in problem.guess(data, frozen.known).items()}
     start = {name: jnp.asarray(x, float) for name, x in {**guess, **(initial or {})}.items()}
     vector = jax.lax.stop_gradient(problem.coordinates.vector(start))
 
@@ -96,7 +97,7 @@ def solve(
     last = frozen.cost(answer.last)
     vector = jnp.where(last <= answer.cost, answer.last, answer.vector)
     vector = jax.lax.custom_root(_condition(objective, vector), vector, lambda f, x: x, _tangent_of(objective))
-    enough = jnp.sum(problem.noise.valid(values, frozen.data)) >= least_samples(problem)
+    enough = jnp.sum(problem.noise.valid(values, data)) >= least_samples(problem)
     return Solved(problem.coordinates.parameters(vector), objective.cost(vector), solver.done(state) & enough, count)
 
 

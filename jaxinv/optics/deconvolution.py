@@ -1,0 +1,347 @@
+"""Multiframe blind deconvolution: what frames say of wavefronts, whatever object they show.
+
+    model = TransferFunctions(PointSpread(..., n_frames=12)) >> ObjectSpectrum(n_pixels, pixel_scale)
+    problem = ji.Problem(model, BlindDeconvolution(n_pixels, sigma), prior)
+
+Frame j is D_j = S_j O + noise at every spatial frequency, with its transfer function S_j and the object O that all
+frames show. O is integrated out: it is a Gaussian field of power s, so that t_j = S_j sqrt(s) / sigma_j and
+y_j = D_j / sigma_j have the covariance 1 + t t^H over the frames of each frequency, and
+
+    -2 log p = sum_u [ sum_j |y_j|^2 - |sum_j t_j* y_j|^2 / (1 + sum_j |t_j|^2) + log(1 + sum_j |t_j|^2) ] + constants.
+
+Without the logarithm, and a constant sigma^2 / s, that is the loss of Paxman, Schulz & Fienup (1992, JOSA A 9, 1072);
+Vogel, Chan & Plemmons (1998, Proc. SPIE 3353, 994) with a constant s. The sum of squares is evaluated as the misfit of
+the best object, sum_j |y_j - t_j o|^2 + |o|^2: the same number without its cancellation, and since o is best, its
+derivative by t_j is that for a fixed o.
+
+Everything lives on the frequencies that the telescope passes: arrays (..., n_support, n_support // 2 + 1) in the layout
+of `numpy.fft.rfft2` of a smaller image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+from numpy.typing import ArrayLike
+from scipy.fft import next_fast_len
+
+from jaxinv.forward import Forward, Parameter, Parameters, Stage
+from jaxinv.noise import Noise
+from jaxinv.observation import Observation
+from jaxinv.optics.point_spread import PointSpread
+from jaxinv.optics.propagation import point_spread, transfer_function
+
+
+class TransferFunctions(Forward):
+    """The optical transfer functions of a `PointSpread`, on the frequencies that its telescope passes.
+
+    Predicts complex `(..., n_support, n_support // 2 + 1)`, 1 at frequency 0: the block of lowest frequencies of
+    `PointSpread.transfer_function`, which holds all that is not 0, at a fraction of its cost.
+
+    Args:
+        model: the telescope, its wavelength, modes and known aberrations, on the detector's pixels.
+        n_support: pixels of the smaller image; `None`: as few as hold the transfer function, and are quick. Channels of
+            other wavelengths need a common one.
+
+    Raises:
+        ValueError: fewer than hold the transfer function, or more than the detector has.
+    """
+
+    model: PointSpread
+    n_support: int = eqx.field(static=True)
+
+    def __init__(self, model: PointSpread, n_support: int | None = None) -> None:
+        self.model = model
+        fewest = min(2 * model.pupil.n_pixels, model.n_pixels)
+        if n_support is None:
+            n_support = min(_quick(fewest), model.n_pixels)
+        if not fewest <= n_support <= model.n_pixels or (n_support % 2 and n_support < model.n_pixels):
+            raise ValueError(
+                f"`n_support` is an even number from {fewest} to the detector's {model.n_pixels} pixels; "
+                f"found {n_support}"
+            )
+        self.n_support = int(n_support)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return self.model.parameters
+
+    def __call__(self, parameters: Parameters) -> Array:
+        return self.of_phase(self.model.phase(parameters))
+
+    def of_phase(self, phase: Array) -> Array:
+        """Transfer functions of phases `(..., m, m)` on the pixels of the pupil [rad]."""
+        return transfer_function(point_spread(self.model.amplitude, phase, self.n_support))
+
+
+class ObjectSpectrum(Stage):
+    """Transfer functions times the root of the object's power spectrum, so that the noise's object is white.
+
+    s(v) = `object_variance` v_0^2 c / (1 + (v / v_0)^2)^(p / 2) with v_0 = `object_corner` and p = `object_slope`; the
+    constant c makes `object_variance` the variance of the object's pixels. Object by object, where there are several.
+
+    Args:
+        n_pixels: across a frame.
+        pixel_scale: [arcsec].
+        n_objects: that have a spectrum of their own; the channels of `objects`.
+        objects: of each channel, the number of the object that it shows; `None`: there is one object.
+
+    Raises:
+        ValueError: objects that are not numbered from 0 without gaps.
+    """
+
+    n_pixels: int = eqx.field(static=True)
+    pixel_scale: float = eqx.field(static=True)
+    objects: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, n_pixels: int, pixel_scale: float, objects: Sequence[int] | None = None) -> None:
+        self.n_pixels, self.pixel_scale = int(n_pixels), float(pixel_scale)
+        self.objects = checked_objects(objects)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        shape = () if self.objects is None else (max(self.objects) + 1,)
+        return {
+            "object_variance": Parameter(shape=shape, lowest=0.0),
+            "object_corner": Parameter("1 / arcsec", shape, lowest=0.0),
+            "object_slope": Parameter(shape=shape, lowest=0.0),
+        }
+
+    def power(self, parameters: Parameters, n_support: int) -> Array:
+        """S `(*n_objects, n_support, n_support // 2 + 1)`: variances of the object's orthonormal transform."""
+        self.need(parameters)
+        variance, corner, slope = (jnp.asarray(parameters[name])[..., None, None] for name in self.parameters)
+        square = lambda n: _square_frequency(self.n_pixels, n, self.pixel_scale)  # noqa: E731
+        shape = lambda v2: jnp.exp(-slope / 2 * jnp.log1p(v2.astype(slope.dtype) / corner**2))  # noqa: E731
+        weight = _multiplicity(self.n_pixels, self.n_pixels)
+        whole = jnp.sum(weight * shape(square(self.n_pixels)), axis=(-2, -1), keepdims=True) / self.n_pixels**2
+        return variance * shape(square(n_support)) / whole
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        power = self.power(parameters, prediction.shape[-2])
+        root = jnp.sqrt(power).astype(jnp.real(prediction).dtype)
+        if self.objects is None:
+            return prediction * root
+        if prediction.ndim < 4 or prediction.shape[-4] != len(self.objects):
+            raise ValueError(
+                f"the objects of {len(self.objects)} channels are told apart, the model predicts "
+                f"{prediction.shape}: expected (n_channels, n_frames, ...)"
+            )
+        return prediction * root[np.array(self.objects)][:, None]
+
+
+class Spectra(NamedTuple):
+    """Frames as `BlindDeconvolution` compares them with transfer functions: transformed once, before a loop.
+
+    Attributes:
+        values: `(..., n_support, n_support // 2 + 1)` orthonormal transforms over their sigma.
+        beyond: the sum of squares at the frequencies that the telescope does not pass.
+    """
+
+    values: Array
+    beyond: Array
+
+
+class Posterior(NamedTuple):
+    """Of the object's orthonormal transform, given transfer functions; in units of its power's root.
+
+    Attributes:
+        mean: complex, `(*n_objects, n_support, n_support // 2 + 1)`.
+        variance: the same shape; 1 where the frames say nothing.
+    """
+
+    mean: Array
+    variance: Array
+
+
+class BlindDeconvolution(Noise):
+    """Frames of one object with Gaussian noise, the object integrated out: see the module's description.
+
+    The prediction is `(n_frames, n_support, n_support // 2 + 1)`, transfer functions times the root of the object's
+    power spectrum, and the data are frames `(n_frames, n_pixels, n_pixels)`, which repeat beyond their borders; or
+    both with channels in front, `(n_channels, n_frames, ...)`: focus and defocus, wideband and narrowband. Frames
+    should have their mean (or what is known of the object) taken off. A missing pixel counts as the frame's mean.
+
+    Args:
+        n_pixels: across a frame.
+        sigma: of a pixel's noise: a number, or one of each frame and channel, that broadcasts against the prediction's
+            axes in front.
+        objects: of each channel, the number of the object that it shows, from 0; `None`: all show the same.
+        log_determinant: `False` leaves the logarithm out: the plain eliminated loss, no density any more, whose
+            parameters of the object have to be known.
+
+    Raises:
+        ValueError: a sigma that is not above 0, or objects that are not numbered from 0 without gaps.
+    """
+
+    frame_sigma: Any
+    n_pixels: int = eqx.field(static=True)
+    objects: tuple[int, ...] | None = eqx.field(static=True)
+    log_determinant: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        n_pixels: int,
+        sigma: ArrayLike,
+        objects: Sequence[int] | None = None,
+        *,
+        log_determinant: bool = True,
+    ) -> None:
+        if not isinstance(sigma, jax.Array) and not (np.isfinite(sigma).all() and np.min(np.asarray(sigma)) > 0):
+            raise ValueError(f"`sigma` is of numbers above 0; found {sigma!r:.60}")
+        self.frame_sigma = sigma if isinstance(sigma, jax.Array | int | float) else np.asarray(sigma, float)
+        self.n_pixels, self.objects, self.log_determinant = int(n_pixels), checked_objects(objects), log_determinant
+
+    def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Frames, where the prediction has transfer functions."""
+        return (*prediction_shape[:-2], self.n_pixels, self.n_pixels)
+
+    def with_arrays(self, dtype: Any) -> Noise:
+        return eqx.tree_at(lambda noise: noise.frame_sigma, self, np.asarray(self.frame_sigma, dtype))
+
+    def valid(self, values: Any, data: Any) -> Array:
+        values = jnp.asarray(values)
+        if not isinstance(data, Observation):
+            return jnp.isfinite(jnp.asarray(data))
+        valid = jnp.isfinite(jnp.asarray(data.values))
+        return valid if data.mask is None else valid & jnp.broadcast_to(data.mask, valid.shape)
+
+    def prepared(self, data: Any, prediction_shape: tuple[int, ...]) -> Spectra:
+        n, n_support = self.n_pixels, prediction_shape[-2]
+        values = jnp.asarray(data.values if isinstance(data, Observation) else data)
+        valid = self.valid(values, data)
+        values = jnp.where(valid, values, 0)
+        count = jnp.maximum(jnp.sum(valid, axis=(-2, -1), keepdims=True), 1)
+        mean = jnp.sum(values, axis=(-2, -1), keepdims=True) / count
+        values = jnp.where(valid, values, mean)
+        whole = jnp.fft.rfft2(values / self._sigma(values.dtype), norm="ortho")
+        power = (jnp.real(whole) ** 2 + jnp.imag(whole) ** 2) * _multiplicity(n, n)
+        rows, columns = _block(n, n_support)
+        outside = np.ones(whole.shape[-2:])
+        outside[np.ix_(rows, columns)] = 0
+        return Spectra(whole[..., rows[:, None], columns], jnp.sum(power * outside.astype(values.dtype)))
+
+    def misfit(self, prediction: Array, data: Any) -> Array:
+        """-2 log density, but for its constants: the sums of squares and, unless left out, the log determinant."""
+        spectra = self._spectra(prediction, data)
+        total = spectra.beyond
+        weight = self._weight(prediction)
+        for t, y in self._by_object(prediction, spectra.values):
+            precision = 1 + jnp.sum(_square(t), axis=0)
+            best = jax.lax.stop_gradient(jnp.sum(jnp.conj(t) * y, axis=0) / precision)
+            each = jnp.sum(_square(y - t * best), axis=0) + _square(best)
+            total = total + jnp.sum(weight * (each + jnp.log(precision) if self.log_determinant else each))
+        return total
+
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        values = data.values.shape if isinstance(data, Spectra) else prediction.shape
+        size = math.prod(values[:-2]) * self.n_pixels**2
+        sigma = jnp.broadcast_to(self._sigma(jnp.real(prediction).dtype), (*prediction.shape[:-2], 1, 1))
+        constants = size * math.log(2 * math.pi) / 2 + self.n_pixels**2 * jnp.sum(jnp.log(sigma))
+        return -self.misfit(prediction, data) / 2 - constants
+
+    def object(self, prediction: Array, data: Any) -> Posterior:
+        """What frames say of the object, given its transfer functions: Wiener's estimate and its variance.
+
+        Multiply by the root of the object's power for the orthonormal transform of the object.
+        """
+        spectra = self._spectra(prediction, data)
+        means, variances = [], []
+        for t, y in self._by_object(prediction, spectra.values):
+            precision = 1 + jnp.sum(_square(t), axis=0)
+            means.append(jnp.sum(jnp.conj(t) * y, axis=0) / precision)
+            variances.append(1 / precision)
+        if self.objects is None:
+            return Posterior(means[0], variances[0])
+        return Posterior(jnp.stack(means), jnp.stack(variances))
+
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        """Frames of an object drawn from its prior, with noise."""
+        object_key, noise_key = jax.random.split(key)
+        n, n_support, dtype = self.n_pixels, prediction.shape[-2], jnp.real(prediction).dtype
+        number = 1 if self.objects is None else max(self.objects) + 1
+        rows, columns = _block(n, n_support)
+        white = jnp.fft.rfft2(jax.random.normal(object_key, (number, n, n), dtype), norm="ortho")
+        white = white[:, rows[:, None], columns]
+        each = white[0] if self.objects is None else white[np.array(self.objects)][:, None]
+        seen = jnp.zeros((*prediction.shape[:-2], n, n // 2 + 1), prediction.dtype)
+        seen = seen.at[..., rows[:, None], columns].set(prediction * each)
+        frames = jnp.fft.irfft2(seen, (n, n), norm="ortho")
+        return frames + self._sigma(dtype) * jax.random.normal(noise_key, frames.shape, dtype)
+
+    def _spectra(self, prediction: Array, data: Any) -> Spectra:
+        return data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
+
+    def _sigma(self, dtype: Any) -> Array:
+        return jnp.asarray(self.frame_sigma, dtype)[..., None, None]
+
+    def _weight(self, prediction: Array) -> Array:
+        return jnp.asarray(_multiplicity(self.n_pixels, prediction.shape[-2]), jnp.real(prediction).dtype)
+
+    def _by_object(self, prediction: Array, values: Array) -> list[tuple[Array, Array]]:
+        """Whitened transfer functions and data of each object, `(n, ...)` of all the frames that show it."""
+        t = prediction / self._sigma(jnp.real(prediction).dtype)
+        flat = lambda x: x.reshape(-1, *x.shape[-2:])  # noqa: E731
+        if self.objects is None:
+            return [(flat(t), flat(values))]
+        if prediction.ndim != 4 or len(prediction) != len(self.objects):
+            raise ValueError(
+                f"the noise tells the objects of {len(self.objects)} channels apart, the model predicts "
+                f"{prediction.shape}: expected (n_channels, n_frames, ...)"
+            )
+        own = [np.flatnonzero(np.array(self.objects) == k) for k in range(max(self.objects) + 1)]
+        return [(flat(t[index]), flat(values[index])) for index in own]
+
+
+def checked_objects(objects: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Numbers of objects, one of each channel.
+
+    Raises:
+        ValueError: they do not count from 0 without gaps.
+    """
+    if objects is None:
+        return None
+    found = tuple(int(k) for k in objects)
+    if not found or set(found) != set(range(max(found) + 1)):
+        raise ValueError(f"`objects` numbers the object of each channel, from 0 without gaps; found {found}")
+    return found
+
+
+def _quick(size: int) -> int:
+    """The next even size whose transform is quick."""
+    found: Any = next_fast_len(-(-size // 2), real=True)
+    return 2 * int(found)
+
+
+def _block(n_pixels: int, n_support: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the lowest frequencies in a transform of `n_pixels`, in the layout of a smaller one."""
+    above = n_support // 2
+    rows = np.concatenate([np.arange(n_support - above), np.arange(n_pixels - above, n_pixels)])
+    return rows, np.arange(n_support // 2 + 1)
+
+
+def _multiplicity(n_pixels: int, n_support: int) -> np.ndarray:
+    """How often a column of the half plane counts in the whole one, `(n_support // 2 + 1,)`."""
+    weight = np.full(n_support // 2 + 1, 2.0)
+    weight[0] = 1
+    if n_support == n_pixels and n_pixels % 2 == 0:
+        weight[-1] = 1
+    return weight
+
+
+def _square_frequency(n_pixels: int, n_support: int, pixel_scale: float) -> Array:
+    rows, columns = _block(n_pixels, n_support)
+    v = np.fft.fftfreq(n_pixels, pixel_scale)[rows]
+    u = columns / (n_pixels * pixel_scale)
+    return jnp.asarray(v[:, None] ** 2 + u**2)
+
+
+def _square(x: Array) -> Array:
+    return jnp.real(x) ** 2 + jnp.imag(x) ** 2
