@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxinv.optics.burst import Correction as Correction
     from jaxinv.optics.burst import simulate_burst as simulate_burst
     from jaxinv.optics.deconvolution import BlindDeconvolution as BlindDeconvolution
+    from jaxinv.optics.deconvolution import KnownObject as KnownObject
     from jaxinv.optics.deconvolution import ObjectSpectrum as ObjectSpectrum
     from jaxinv.optics.deconvolution import TransferFunctions as TransferFunctions
     from jaxinv.optics.detector import Detector as Detector
@@ -52,6 +53,7 @@ _NAMES = {
     "FieldDependentObject": "scene",
     "Jitter": "scene",
     "KarhunenLoeve": "karhunen_loeve",
+    "KnownObject": "deconvolution",
     "Layer": "screens",
     "LayeredPointSpread": "layers",
     "Modes": "pupil",

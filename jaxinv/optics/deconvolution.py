@@ -84,8 +84,8 @@ class TransferFunctions(Forward):
 class ObjectSpectrum(Stage):
     """Transfer functions times the root of the object's power spectrum, so that the noise's object is white.
 
-    s(v) = `object_variance` v_0^2 c / (1 + (v / v_0)^2)^(p / 2) with v_0 = `object_corner` and p = `object_slope`; the
-    constant c makes `object_variance` the variance of the object's pixels. Object by object, where there are several.
+    s(v) = c / (1 + (v / v_0)^2)^(p / 2) with ln v_0 = `log_object_corner` and p = `object_slope`; the constant c makes
+    exp(`log_object_variance`) the variance of the object's pixels. Object by object, where there are several.
 
     Args:
         n_pixels: across a frame.
@@ -109,20 +109,23 @@ class ObjectSpectrum(Stage):
     def parameters(self) -> dict[str, Parameter]:
         shape = () if self.objects is None else (max(self.objects) + 1,)
         return {
-            "object_variance": Parameter(shape=shape, lowest=0.0),
-            "object_corner": Parameter("1 / arcsec", shape, lowest=0.0),
-            "object_slope": Parameter(shape=shape, lowest=0.0),
+            "log_object_variance": Parameter(shape=shape),
+            "log_object_corner": Parameter(shape=shape),
+            "object_slope": Parameter(shape=shape),
         }
 
-    def power(self, parameters: Parameters, n_support: int) -> Array:
-        """S `(*n_objects, n_support, n_support // 2 + 1)`: variances of the object's orthonormal transform."""
+    def power(self, parameters: Parameters, n_support: int | None = None) -> Array:
+        """Of the object's orthonormal transform, s `(*n_objects, n_support, n_support // 2 + 1)`."""
         self.need(parameters)
-        variance, corner, slope = (jnp.asarray(parameters[name])[..., None, None] for name in self.parameters)
-        square = lambda n: _square_frequency(self.n_pixels, n, self.pixel_scale)  # noqa: E731
-        shape = lambda v2: jnp.exp(-slope / 2 * jnp.log1p(v2.astype(slope.dtype) / corner**2))  # noqa: E731
-        weight = _multiplicity(self.n_pixels, self.n_pixels)
-        whole = jnp.sum(weight * shape(square(self.n_pixels)), axis=(-2, -1), keepdims=True) / self.n_pixels**2
-        return variance * shape(square(n_support)) / whole
+        variance, corner, slope = (jnp.asarray(parameters[name], float)[..., None, None] for name in self.parameters)
+
+        def shape(n_support: int) -> Array:
+            square = jnp.asarray(_square_frequency(self.n_pixels, n_support, self.pixel_scale), slope.dtype)
+            return jnp.exp(-slope / 2 * jnp.log1p(square * jnp.exp(-2 * corner)))
+
+        weight = jnp.asarray(_multiplicity(self.n_pixels, self.n_pixels), slope.dtype)
+        whole = jnp.sum(weight * shape(self.n_pixels), axis=(-2, -1), keepdims=True) / self.n_pixels**2
+        return jnp.exp(variance) * shape(n_support or self.n_pixels) / whole
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         power = self.power(parameters, prediction.shape[-2])
@@ -262,6 +265,21 @@ class BlindDeconvolution(Noise):
             return Posterior(means[0], variances[0])
         return Posterior(jnp.stack(means), jnp.stack(variances))
 
+    def without(self, prediction: Array, data: Any) -> Posterior:
+        """What the OTHER frames say of the object that each frame shows, in the shape of the prediction."""
+        spectra = self._spectra(prediction, data)
+        t = prediction / self._sigma(jnp.real(prediction).dtype)
+        own, pull = _square(t), jnp.conj(t) * spectra.values
+        if self.objects is None:
+            axes = tuple(range(prediction.ndim - 2))
+            precision, total = (jnp.sum(x, axis=axes, keepdims=True) for x in (own, pull))
+        else:
+            member = np.equal.outer(np.array(self.objects), np.array(self.objects)).astype(own.dtype)
+            among = lambda x: jnp.einsum("cd,df...->c...", member, x)[:, None]  # noqa: E731
+            precision, total = among(own), among(pull)
+        left = 1 + jnp.maximum(precision - own, 0)
+        return Posterior((total - pull) / left, 1 / left)
+
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of an object drawn from its prior, with noise."""
         object_key, noise_key = jax.random.split(key)
@@ -271,9 +289,7 @@ class BlindDeconvolution(Noise):
         white = jnp.fft.rfft2(jax.random.normal(object_key, (number, n, n), dtype), norm="ortho")
         white = white[:, rows[:, None], columns]
         each = white[0] if self.objects is None else white[np.array(self.objects)][:, None]
-        seen = jnp.zeros((*prediction.shape[:-2], n, n // 2 + 1), prediction.dtype)
-        seen = seen.at[..., rows[:, None], columns].set(prediction * each)
-        frames = jnp.fft.irfft2(seen, (n, n), norm="ortho")
+        frames = jnp.fft.irfft2(on_frame(prediction * each, n), (n, n), norm="ortho")
         return frames + self._sigma(dtype) * jax.random.normal(noise_key, frames.shape, dtype)
 
     def _spectra(self, prediction: Array, data: Any) -> Spectra:
@@ -298,6 +314,71 @@ class BlindDeconvolution(Noise):
             )
         own = [np.flatnonzero(np.array(self.objects) == k) for k in range(max(self.objects) + 1)]
         return [(flat(t[index]), flat(values[index])) for index in own]
+
+
+class KnownObject(Noise):
+    """One frame of an object of which other frames have told: what blind deconvolution is for one frame at a time.
+
+    Given the others, y is normal with the mean t m and the variance 1 + |t|^2 v, where m and v are what they say of the
+    object (`BlindDeconvolution.without`): what raises this density raises that of the whole burst by as much.
+
+    Args:
+        n_pixels: across the frame.
+        sigma: of a pixel's noise.
+        known: of the object's transform; `(n_support, n_support // 2 + 1)`.
+    """
+
+    frame_sigma: Any
+    known: Posterior
+    n_pixels: int = eqx.field(static=True)
+
+    def __init__(self, n_pixels: int, sigma: ArrayLike, known: Posterior) -> None:
+        self.n_pixels, self.frame_sigma, self.known = int(n_pixels), sigma, known
+
+    @property
+    def _alone(self) -> BlindDeconvolution:
+        return BlindDeconvolution(self.n_pixels, jnp.asarray(self.frame_sigma))
+
+    def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A frame, where the prediction has a transfer function."""
+        return self._alone.data_shape(prediction_shape)
+
+    def valid(self, values: Any, data: Any) -> Array:
+        return self._alone.valid(values, data)
+
+    def prepared(self, data: Any, prediction_shape: tuple[int, ...]) -> Spectra:
+        return self._alone.prepared(data, prediction_shape)
+
+    def misfit(self, prediction: Array, data: Any) -> Array:
+        """-2 log density, but for its constants."""
+        spectra = data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
+        real = jnp.real(prediction).dtype
+        t = prediction / jnp.asarray(self.frame_sigma, real)
+        variance = 1 + _square(t) * self.known.variance
+        each = _square(spectra.values - t * self.known.mean) / variance + jnp.log(variance)
+        weight = jnp.asarray(_multiplicity(self.n_pixels, prediction.shape[-2]), real)
+        return spectra.beyond + jnp.sum(weight * each)
+
+    def log_density(self, prediction: Array, data: Any) -> Array:
+        constant = self.n_pixels**2 * (math.log(2 * math.pi) / 2 + jnp.log(jnp.asarray(self.frame_sigma)))
+        return -self.misfit(prediction, data) / 2 - constant
+
+    def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
+        """A frame of an object that is drawn from what is known of it."""
+        n, n_support, dtype = self.n_pixels, prediction.shape[-2], jnp.real(prediction).dtype
+        object_key, noise_key = jax.random.split(key)
+        rows, columns = _block(n, n_support)
+        white = jnp.fft.rfft2(jax.random.normal(object_key, (n, n), dtype), norm="ortho")[rows[:, None], columns]
+        drawn = prediction * (self.known.mean + jnp.sqrt(self.known.variance) * white)
+        frame = jnp.fft.irfft2(on_frame(drawn, n), (n, n), norm="ortho")
+        return frame + jnp.asarray(self.frame_sigma, dtype) * jax.random.normal(noise_key, frame.shape, dtype)
+
+
+def on_frame(spectrum: Array, n_pixels: int) -> Array:
+    """`(..., n_pixels, n_pixels // 2 + 1)` of which the block of lowest frequencies is given, the rest 0."""
+    rows, columns = _block(n_pixels, spectrum.shape[-2])
+    whole = jnp.zeros((*spectrum.shape[:-2], n_pixels, n_pixels // 2 + 1), spectrum.dtype)
+    return whole.at[..., rows[:, None], columns].set(spectrum)
 
 
 def checked_objects(objects: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -336,11 +417,11 @@ def _multiplicity(n_pixels: int, n_support: int) -> np.ndarray:
     return weight
 
 
-def _square_frequency(n_pixels: int, n_support: int, pixel_scale: float) -> Array:
+def _square_frequency(n_pixels: int, n_support: int, pixel_scale: float) -> np.ndarray:
     rows, columns = _block(n_pixels, n_support)
     v = np.fft.fftfreq(n_pixels, pixel_scale)[rows]
     u = columns / (n_pixels * pixel_scale)
-    return jnp.asarray(v[:, None] ** 2 + u**2)
+    return v[:, None] ** 2 + u**2
 
 
 def _square(x: Array) -> Array:

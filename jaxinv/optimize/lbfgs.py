@@ -69,7 +69,7 @@ class LBFGS(Solver):
 
     def step(self, objective: Objective, state: _State) -> _State:
         coordinates = objective.coordinates
-        scale = coordinates.scale().astype(state.vector.dtype)
+        scale = objective.scale().astype(state.vector.dtype)
         cost, gradient = objective.slope(state.proposal)
         gradient = scale * gradient
         fresh = jnp.isinf(state.cost)
@@ -128,6 +128,30 @@ class LBFGS(Solver):
 
     def answer(self, objective: Objective, state: _State) -> Answer:
         return Answer(state.vector, state.vector, state.cost, None)
+
+
+def descend(objective: Objective, vector: Array, steps: Any, solver: LBFGS | None = None) -> tuple[Array, Array, Array]:
+    """Down from a point by so many steps at most, as a pure function.
+
+    Args:
+        objective: of one object.
+        vector: `(size,)` where to start, in coordinates.
+        steps: evaluations of the objective at most; may be traced.
+        solver: with its tolerances.
+
+    Returns:
+        The best point, the cost there, and how often the objective was evaluated.
+    """
+    solver = solver or LBFGS()
+
+    def going(carry: tuple[_State, Array]) -> Array:
+        return ~carry[0].converged & (carry[1] < steps)
+
+    def advance(carry: tuple[_State, Array]) -> tuple[_State, Array]:
+        return solver.step(objective, carry[0]), carry[1] + 1
+
+    state, count = jax.lax.while_loop(going, advance, (solver.init(objective, vector), jnp.zeros((), jnp.int32)))
+    return state.vector, state.cost, count
 
 
 def _direction(moves: Array, changes: Array, gradient: Array, free: Array) -> Array:

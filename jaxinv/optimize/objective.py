@@ -37,16 +37,22 @@ class Objective(eqx.Module):
         problem: without what is known of the object.
         data: what the noise accepts.
         known: parameters known of the object.
+        unit: `(size,)` by which steps are measured in each coordinate, where more is known than the prior's width.
     """
 
     problem: Problem
     data: Any
     known: dict[str, Any]
+    unit: Array | None = None
 
     @property
     def coordinates(self) -> Coordinates:
         """The vector that a solver moves."""
         return self.problem.coordinates
+
+    def scale(self) -> Array:
+        """`(size,)` by which steps are measured: the coordinates' scales, unless others are given."""
+        return self.coordinates.scale() if self.unit is None else self.unit
 
     @property
     def layout(self) -> Layout:
