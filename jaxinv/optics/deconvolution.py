@@ -226,7 +226,7 @@ class BlindDeconvolution(Noise):
         values = jnp.where(valid, values, mean)
         whole = jnp.fft.rfft2(values / self._sigma(values.dtype), norm="ortho")
         power = (jnp.real(whole) ** 2 + jnp.imag(whole) ** 2) * _multiplicity(n, n)
-        rows, columns = _block(n, n_support)
+        rows, columns = lowest(n, n_support)
         outside = np.ones(whole.shape[-2:])
         outside[np.ix_(rows, columns)] = 0
         return Spectra(whole[..., rows[:, None], columns], jnp.sum(power * outside.astype(values.dtype)))
@@ -265,27 +265,46 @@ class BlindDeconvolution(Noise):
             return Posterior(means[0], variances[0])
         return Posterior(jnp.stack(means), jnp.stack(variances))
 
+    def curvature(self, prediction: Array, data: Any, change: Array) -> Array:
+        """How much each frame feels a change of its own transfer function, in the shape of the frames.
+
+        Half the second derivative of the misfit along it, in the sense of Gauss and Newton, while the object follows.
+        """
+        spectra = self._spectra(prediction, data)
+        scale = self._sigma(jnp.real(prediction).dtype)
+        weight, whitened = self._weight(prediction), _square(prediction / scale)
+        found = self.object(prediction, spectra)
+        known = _square(found.mean) + found.variance
+        share = 1 - whitened * found.variance if self.objects is None else None
+        if self.objects is not None:
+            index = np.array(self.objects)
+            known, share = known[index][:, None], 1 - whitened * found.variance[index][:, None]
+        return jnp.sum(weight * known * share * _square(change / scale), axis=(-2, -1))
+
     def without(self, prediction: Array, data: Any) -> Posterior:
-        """What the OTHER frames say of the object that each frame shows, in the shape of the prediction."""
+        """What the other exposures say of the object that each shows: `(*n_objects, n_frames, n_support, ...)`.
+
+        An exposure is left out with all its channels.
+        """
         spectra = self._spectra(prediction, data)
         t = prediction / self._sigma(jnp.real(prediction).dtype)
         own, pull = _square(t), jnp.conj(t) * spectra.values
-        if self.objects is None:
-            axes = tuple(range(prediction.ndim - 2))
-            precision, total = (jnp.sum(x, axis=axes, keepdims=True) for x in (own, pull))
-        else:
-            member = np.equal.outer(np.array(self.objects), np.array(self.objects)).astype(own.dtype)
-            among = lambda x: jnp.einsum("cd,df...->c...", member, x)[:, None]  # noqa: E731
-            precision, total = among(own), among(pull)
-        left = 1 + jnp.maximum(precision - own, 0)
-        return Posterior((total - pull) / left, 1 / left)
+        if self.objects is not None:
+            of = lambda k: np.flatnonzero(np.array(self.objects) == k)  # noqa: E731
+            own, pull = (
+                jnp.stack([jnp.sum(x[of(k)], axis=0) for k in range(max(self.objects) + 1)]) for x in (own, pull)
+            )
+        elif prediction.ndim > 3:
+            own, pull = jnp.sum(own, axis=0), jnp.sum(pull, axis=0)
+        left = 1 + jnp.maximum(jnp.sum(own, axis=-3, keepdims=True) - own, 0)
+        return Posterior((jnp.sum(pull, axis=-3, keepdims=True) - pull) / left, 1 / left)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of an object drawn from its prior, with noise."""
         object_key, noise_key = jax.random.split(key)
         n, n_support, dtype = self.n_pixels, prediction.shape[-2], jnp.real(prediction).dtype
         number = 1 if self.objects is None else max(self.objects) + 1
-        rows, columns = _block(n, n_support)
+        rows, columns = lowest(n, n_support)
         white = jnp.fft.rfft2(jax.random.normal(object_key, (number, n, n), dtype), norm="ortho")
         white = white[:, rows[:, None], columns]
         each = white[0] if self.objects is None else white[np.array(self.objects)][:, None]
@@ -317,30 +336,36 @@ class BlindDeconvolution(Noise):
 
 
 class KnownObject(Noise):
-    """One frame of an object of which other frames have told: what blind deconvolution is for one frame at a time.
+    """One exposure of an object of which others have told: what blind deconvolution is for one exposure at a time.
 
-    Given the others, y is normal with the mean t m and the variance 1 + |t|^2 v, where m and v are what they say of the
-    object (`BlindDeconvolution.without`): what raises this density raises that of the whole burst by as much.
+    Given the others, the channels y of an exposure are normal with the mean t m and the covariance 1 + v t t^H, where m
+    and v are what the others say of the object (`BlindDeconvolution.without`): what raises this density raises that of
+    the whole burst by as much.
+
+    The prediction is `(n_support, n_support // 2 + 1)` of one frame, or that of `(n_channels, ...)`.
 
     Args:
-        n_pixels: across the frame.
-        sigma: of a pixel's noise.
-        known: of the object's transform; `(n_support, n_support // 2 + 1)`.
+        n_pixels: across a frame.
+        sigma: of a pixel's noise; a number, or one of each channel.
+        known: of the object's transform, `(*n_objects, n_support, n_support // 2 + 1)`.
+        objects: as in `BlindDeconvolution`.
     """
 
     frame_sigma: Any
     known: Posterior
     n_pixels: int = eqx.field(static=True)
+    objects: tuple[int, ...] | None = eqx.field(static=True)
 
-    def __init__(self, n_pixels: int, sigma: ArrayLike, known: Posterior) -> None:
+    def __init__(self, n_pixels: int, sigma: ArrayLike, known: Posterior, objects: Sequence[int] | None = None) -> None:
         self.n_pixels, self.frame_sigma, self.known = int(n_pixels), sigma, known
+        self.objects = checked_objects(objects)
 
     @property
     def _alone(self) -> BlindDeconvolution:
         return BlindDeconvolution(self.n_pixels, jnp.asarray(self.frame_sigma))
 
     def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A frame, where the prediction has a transfer function."""
+        """Frames, where the prediction has transfer functions."""
         return self._alone.data_shape(prediction_shape)
 
     def valid(self, values: Any, data: Any) -> Array:
@@ -353,30 +378,49 @@ class KnownObject(Noise):
         """-2 log density, but for its constants."""
         spectra = data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
         real = jnp.real(prediction).dtype
-        t = prediction / jnp.asarray(self.frame_sigma, real)
-        variance = 1 + _square(t) * self.known.variance
-        each = _square(spectra.values - t * self.known.mean) / variance + jnp.log(variance)
+        t, y = prediction / jnp.asarray(self.frame_sigma, real)[..., None, None], spectra.values
         weight = jnp.asarray(_multiplicity(self.n_pixels, prediction.shape[-2]), real)
-        return spectra.beyond + jnp.sum(weight * each)
+        total = spectra.beyond
+        for channels, mean, variance in self._by_object(t.ndim):
+            own, rest = t[channels], y[channels] - t[channels] * mean
+            if own.ndim == 2:
+                own, rest = own[None], rest[None]
+            precision = 1 + variance * jnp.sum(_square(own), axis=0)
+            # The misfit of the best object, as in `BlindDeconvolution`; the object's own scatter is 1 / variance.
+            best = jax.lax.stop_gradient(variance * jnp.sum(jnp.conj(own) * rest, axis=0) / precision)
+            each = jnp.sum(_square(rest - own * best), axis=0) + _square(best) / variance
+            total = total + jnp.sum(weight * (each + jnp.log(precision)))
+        return total
 
     def log_density(self, prediction: Array, data: Any) -> Array:
-        constant = self.n_pixels**2 * (math.log(2 * math.pi) / 2 + jnp.log(jnp.asarray(self.frame_sigma)))
+        sigma = jnp.broadcast_to(jnp.asarray(self.frame_sigma), prediction.shape[:-2])
+        constant = self.n_pixels**2 * (sigma.size * math.log(2 * math.pi) / 2 + jnp.sum(jnp.log(sigma)))
         return -self.misfit(prediction, data) / 2 - constant
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
-        """A frame of an object that is drawn from what is known of it."""
+        """An exposure of an object that is drawn from what is known of it."""
         n, n_support, dtype = self.n_pixels, prediction.shape[-2], jnp.real(prediction).dtype
         object_key, noise_key = jax.random.split(key)
-        rows, columns = _block(n, n_support)
-        white = jnp.fft.rfft2(jax.random.normal(object_key, (n, n), dtype), norm="ortho")[rows[:, None], columns]
-        drawn = prediction * (self.known.mean + jnp.sqrt(self.known.variance) * white)
-        frame = jnp.fft.irfft2(on_frame(drawn, n), (n, n), norm="ortho")
-        return frame + jnp.asarray(self.frame_sigma, dtype) * jax.random.normal(noise_key, frame.shape, dtype)
+        rows, columns = lowest(n, n_support)
+        number = self.known.mean.shape[:-2]
+        white = jnp.fft.rfft2(jax.random.normal(object_key, (*number, n, n), dtype), norm="ortho")
+        drawn = self.known.mean + jnp.sqrt(self.known.variance) * white[..., rows[:, None], columns]
+        seen = prediction * (drawn if self.objects is None else drawn[np.array(self.objects)])
+        frame = jnp.fft.irfft2(on_frame(seen, n), (n, n), norm="ortho")
+        sigma = jnp.asarray(self.frame_sigma, dtype)[..., None, None]
+        return frame + sigma * jax.random.normal(noise_key, frame.shape, dtype)
+
+    def _by_object(self, ndim: int) -> list[tuple[Any, Array, Array]]:
+        """Channels that show an object, and what is known of it."""
+        if self.objects is None or ndim == 2:
+            return [(..., self.known.mean, self.known.variance)]
+        of = lambda k: np.flatnonzero(np.array(self.objects) == k)  # noqa: E731
+        return [(of(k), self.known.mean[k], self.known.variance[k]) for k in range(max(self.objects) + 1)]
 
 
 def on_frame(spectrum: Array, n_pixels: int) -> Array:
     """`(..., n_pixels, n_pixels // 2 + 1)` of which the block of lowest frequencies is given, the rest 0."""
-    rows, columns = _block(n_pixels, spectrum.shape[-2])
+    rows, columns = lowest(n_pixels, spectrum.shape[-2])
     whole = jnp.zeros((*spectrum.shape[:-2], n_pixels, n_pixels // 2 + 1), spectrum.dtype)
     return whole.at[..., rows[:, None], columns].set(spectrum)
 
@@ -401,7 +445,7 @@ def _quick(size: int) -> int:
     return 2 * int(found)
 
 
-def _block(n_pixels: int, n_support: int) -> tuple[np.ndarray, np.ndarray]:
+def lowest(n_pixels: int, n_support: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the lowest frequencies in a transform of `n_pixels`, in the layout of a smaller one."""
     above = n_support // 2
     rows = np.concatenate([np.arange(n_support - above), np.arange(n_pixels - above, n_pixels)])
@@ -418,7 +462,7 @@ def _multiplicity(n_pixels: int, n_support: int) -> np.ndarray:
 
 
 def _square_frequency(n_pixels: int, n_support: int, pixel_scale: float) -> np.ndarray:
-    rows, columns = _block(n_pixels, n_support)
+    rows, columns = lowest(n_pixels, n_support)
     v = np.fft.fftfreq(n_pixels, pixel_scale)[rows]
     u = columns / (n_pixels * pixel_scale)
     return v[:, None] ** 2 + u**2

@@ -130,7 +130,9 @@ class LBFGS(Solver):
         return Answer(state.vector, state.vector, state.cost, None)
 
 
-def descend(objective: Objective, vector: Array, steps: Any, solver: LBFGS | None = None) -> tuple[Array, Array, Array]:
+def descend(
+    objective: Objective, vector: Array, steps: Array | int, solver: LBFGS | None = None
+) -> tuple[Array, Array, Array]:
     """Down from a point by so many steps at most, as a pure function.
 
     Args:

@@ -106,11 +106,22 @@ def test_one_frame_given_the_others(float64: None) -> None:
         float(noise.log_density(transfer, frames)), rel=1e-10
     )
     assert one.simulate(jax.random.key(0), other).shape == one.data_shape(other.shape) == (n, n)
-    # With channels, a frame of another object says nothing.
-    pair = optics.BlindDeconvolution(n, 0.3, (0, 1, 0)).without(transfer[:, None], frames[:, None])
-    np.testing.assert_allclose(pair.mean[1, 0], 0)
-    alone = noise.without(transfer[np.array([0, 2])], frames[[0, 2]])
-    np.testing.assert_allclose(pair.mean[2, 0], alone.mean[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("objects", [None, (0, 1), (0, 0)])
+def test_one_exposure_with_channels_given_the_others(float64: None, objects: tuple[int, ...] | None) -> None:
+    n, generator = 8, np.random.default_rng(3)
+    transfer = jnp.asarray(np.fft.rfft2(generator.normal(size=(2, 3, n, n))))
+    frames = generator.normal(size=(2, 3, n, n))
+    sigma = np.array([0.3, 0.4])
+    noise = optics.BlindDeconvolution(n, sigma[:, None], objects)
+    known = jax.tree.map(lambda x: x[..., 1, :, :], noise.without(transfer, frames))
+    one = optics.KnownObject(n, sigma, known, objects)
+    rest = np.array([0, 2])
+    others = noise.log_density(transfer[:, rest], frames[:, rest])
+    whole = noise.log_density(transfer, frames)
+    assert float(others + one.log_density(transfer[:, 1], frames[:, 1])) == pytest.approx(float(whole), rel=1e-10)
+    assert one.simulate(jax.random.key(0), transfer[:, 1]).shape == (2, n, n)
 
 
 def test_the_support_holds_all_of_a_transfer_function(float64: None) -> None:
