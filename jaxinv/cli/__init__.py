@@ -20,13 +20,15 @@ _COMMANDS = {
     "calibrate": ("jaxinv.cli.calibrate:calibrate", "do the posteriors of an observation hold the truth?"),
     "train": ("jaxinv.cli.train:train", "a network that answers for an instrument"),
     "synthesize": ("jaxinv.cli.synthesize:synthesize", "Stokes spectra from parameters, or from maps"),
+    "restore": ("jaxinv.cli.restore:restore", "the object behind a burst of short exposures"),
     "simulate-burst": ("jaxinv.cli.simulate_burst:simulate_burst", "images through the atmosphere and a telescope"),
     "lines": ("jaxinv.cli.lines:lines", "the spectral lines that are known"),
     "demo": ("jaxinv.cli.demo:demo", "see it work on a simulated sunspot"),
 }
 """Where each is, and what it gives: imported only when it is asked for."""
 _HELP = """\
-Invert spectropolarimetric observations: from Stokes spectra to maps of the magnetic field and velocity with error bars.
+Invert observations: from Stokes spectra to maps of the magnetic field and velocity with error bars; from bursts of
+short exposures to the object behind the atmosphere.
 
 `jaxinv COMMAND --help` says more; --debug shows where in the code an error arose.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _TRUTH = {
 }
 """Images of the truth: their units, and what they are."""
 _STARS = ("x", "y", "flux")
+_KEPT = ("TELESCOP", "INSTRUME", "OBJECT", "DATE-OBS", "BUNIT")
+_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz")
 
 
 def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: bool = False) -> None:
@@ -78,29 +81,87 @@ def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: b
     write_fits(path, fits.HDUList([*hdus, provenance_table(burst.provenance)]), overwrite=overwrite)
 
 
-def read_burst(path: str | os.PathLike[str]) -> FrameBurst:
-    """A burst as `write_burst` writes it: frames in the first image, wavelength and scale in its header.
+def read_burst(
+    path: str | os.PathLike[str], *, wavelength: float | None = None, pixel_scale: float | None = None
+) -> FrameBurst:
+    """Frames of a burst: of a file that `write_burst` wrote, of any FITS cube, or of a folder of FITS frames.
+
+    Args:
+        path: a file whose first image has three axes (frame, y, x); or a folder, whose FITS files are frames or stacks
+            of frames in the order of their names.
+        wavelength: [angstrom]; `None`: the card `WAVELNTH`, in the unit of `WAVEUNIT`.
+        pixel_scale: [arcsec]; `None`: the card `CDELT1`, in the unit of `CUNIT1`.
 
     Raises:
-        InputError: the file is missing, damaged, or holds no stack of frames or not their wavelength and scale.
+        InputError: the file is missing, damaged, or holds no frames; frames have different sizes; or nothing says their
+            wavelength and scale.
     """
-    with open_fits(path) as hdus:
-        first = hdus[0]
-        if first.header.get("NAXIS", 0) != 3:
-            raise InputError(f"{path} holds no burst: its first part is no image with three axes (frame, y, x)")
-        frames = np.array(image_of(path, first), np.float32)
-        for card, unit in (("WAVEUNIT", "Angstrom"), ("CUNIT1", "arcsec")):
-            if str(first.header.get(card, "")).strip() != unit:
-                raise InputError(f"{path}: the card {card} is {first.header.get(card)!r}, expected {unit!r}")
-        wavelength, scale = (number_of(path, first.header, card, 0.0) for card in ("WAVELNTH", "CDELT1"))
-        truth = {
-            name: np.array(image_of(path, hdus[name.upper()]), np.float32) for name in _TRUTH if name.upper() in hdus
-        }
+    files = _files(path)
+    with open_fits(files[0]) as hdus:
+        first = _first(files[0], hdus, len(files))
+        wavelength = _said(files[0], first.header, "WAVELNTH", "WAVEUNIT", "Angstrom", wavelength)
+        pixel_scale = _said(files[0], first.header, "CDELT1", "CUNIT1", "arcsec", pixel_scale)
+        header = {key: first.header[key] for key in _KEPT if key in first.header}
+        provenance = read_provenance(hdus)
+        there = [name for name in _TRUTH if name.upper() in hdus and hdus[name.upper()] is not first]
+        truth = {name: np.array(image_of(path, hdus[name.upper()]), np.float32) for name in there}
         if "STARS" in hdus:
             truth["stars"] = np.stack([np.asarray(hdus["STARS"].data[name], float) for name in _STARS], axis=1)
-        header = {key: first.header[key] for key in ("TELESCOP", "OBJECT") if key in first.header}
-        provenance = read_provenance(hdus)
+    frames = [_frames(file, len(files)) for file in files]
+    for file, each in zip(files, frames, strict=True):
+        if each.shape[1:] != frames[0].shape[1:]:
+            raise InputError(
+                f"frames of unequal size: {files[0].name} has {frames[0].shape[1:]} pixels, {file.name} has "
+                f"{each.shape[1:]}"
+            )
     try:
-        return FrameBurst(frames, wavelength, scale, header, truth, provenance)
+        return FrameBurst(np.concatenate(frames), wavelength, pixel_scale, header, truth, provenance)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _files(path: str | os.PathLike[str]) -> list[Path]:
+    place = Path(path)
+    if not place.is_dir():
+        return [place]
+    files = sorted(each for each in place.iterdir() if each.name.lower().endswith(_ENDINGS))
+    if not files:
+        raise InputError(f"{path} is a folder without FITS files")
+    return files
+
+
+def _first(path: Path, hdus: Any, n_files: int) -> Any:
+    """The first image: three axes, or a single frame of many files."""
+    first = next((hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 1), None)
+    axes = 0 if first is None else first.header["NAXIS"]
+    if axes != 3 and not (axes == 2 and n_files > 1):
+        raise InputError(f"{path} holds no burst: its first image has {axes} axes, expected three (frame, y, x)")
+    return first
+
+
+def _frames(path: Path, n_files: int) -> np.ndarray:
+    with open_fits(path) as hdus:
+        values = np.array(image_of(path, _first(path, hdus, n_files)), np.float32)
+    return values if values.ndim == 3 else values[None]
+
+
+def _said(path: Any, header: Any, card: str, unit_card: str, unit: str, given: float | None) -> float:
+    """What a card says, in a unit; unless it is given.
+
+    Raises:
+        InputError: it is not there, or is no positive number in such a unit.
+    """
+    if given is not None:
+        return given
+    option = {"WAVELNTH": "wavelength", "CDELT1": "pixel scale"}[card]
+    if card not in header or (unit_card not in header):
+        raise InputError(f"{path} does not say its {option} (cards {card} and {unit_card}): give it")
+    from astropy import units
+
+    try:
+        value: Any = units.Quantity(number_of(path, header, card, 0.0), str(header[unit_card]).strip()).to_value(unit)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{path}: the card {unit_card} is {header[unit_card]!r}, expected a unit such as {unit!r}"
+        ) from None
+    return abs(float(value))

@@ -274,11 +274,11 @@ class BlindDeconvolution(Noise):
         scale = self._sigma(jnp.real(prediction).dtype)
         weight, whitened = self._weight(prediction), _square(prediction / scale)
         found = self.object(prediction, spectra)
-        known = _square(found.mean) + found.variance
-        share = 1 - whitened * found.variance if self.objects is None else None
+        known, variance = _square(found.mean) + found.variance, found.variance
         if self.objects is not None:
             index = np.array(self.objects)
-            known, share = known[index][:, None], 1 - whitened * found.variance[index][:, None]
+            known, variance = known[index][:, None], variance[index][:, None]
+        share = 1 - whitened * variance
         return jnp.sum(weight * known * share * _square(change / scale), axis=(-2, -1))
 
     def without(self, prediction: Array, data: Any) -> Posterior:

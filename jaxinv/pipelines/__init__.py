@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.burst import plan_burst as plan_burst
     from jaxinv.pipelines.burst import simulate_frames as simulate_frames
     from jaxinv.pipelines.config import InvertConfig as InvertConfig
+    from jaxinv.pipelines.config import RestoreConfig as RestoreConfig
     from jaxinv.pipelines.config import SampleConfig as SampleConfig
     from jaxinv.pipelines.config import SimulateBurstConfig as SimulateBurstConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.posterior import posterior_predictive as posterior_predictive
     from jaxinv.pipelines.posterior import sample_maps as sample_maps
     from jaxinv.pipelines.preparation import prepare as prepare
+    from jaxinv.pipelines.restoration import RestorationRun as RestorationRun
+    from jaxinv.pipelines.restoration import plan_restoration as plan_restoration
+    from jaxinv.pipelines.restoration import restore as restore
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
     from jaxinv.pipelines.synthesis import plan_synthesis as plan_synthesis
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "InvertConfig": "config",
+    "RestoreConfig": "config",
     "SampleConfig": "config",
     "SimulateBurstConfig": "config",
     "SynthesizeConfig": "config",
@@ -40,6 +45,7 @@ _NAMES = {
     "PosteriorRun": "posterior",
     "plan_calibration": "posterior",
     "plan_inversion": "inversion",
+    "plan_restoration": "restoration",
     "plan_synthesis": "synthesis",
     "fitted_profiles": "inversion",
     "invert": "inversion",
@@ -49,6 +55,8 @@ _NAMES = {
     "adapt_network": "inversion",
     "load_network": "learned",
     "prepare": "preparation",
+    "RestorationRun": "restoration",
+    "restore": "restoration",
     "sample_maps": "posterior",
     "simulate_frames": "burst",
     "simulate_observation": "sunspot",

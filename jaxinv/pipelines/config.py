@@ -313,3 +313,26 @@ class SimulateBurstConfig:
         ):
             if not ok:
                 raise OptionError(f"the option {name!r} takes {expected}; found {getattr(self, name)!r}")
+
+
+@options
+class RestoreConfig:
+    """Options of `restore`: which telescope the frames are of. There is nothing that has to be tuned."""
+
+    telescope: Text = option("SST", "a known telescope: SST, GREGOR, DKIST, Sunrise, NOT, VTT, VLT", "telescope")
+    diameter: Text | None = option(None, "of another telescope, in place of a known one [m]", "telescope")
+    obscuration: Text = option("0", "diameter of its central obscuration [m]", "telescope")
+    wavelength: Text | None = option(None, "[angstrom]; default: the file's", "telescope")
+    pixel_scale: Text | None = option(None, "of the camera [arcsec]; default: the file's", "telescope")
+    noise: Positive | None = option(
+        None, "rms relative to the mean; default: measured beyond the telescope's cutoff", "camera"
+    )
+    saturation: Positive | None = option(None, "of a raw pixel, from which on it is left out", "camera")
+    patch: Pixels | None = option(
+        None, "pixels across a patch; default: 128, or a field up to 160 as a whole", "restoration"
+    )
+    modes: Count = option(150, "Karhunen-Loeve modes of each wavefront", "restoration", ge=3)
+    draws: Count = option(
+        12, "fresh starts of each wavefront, against wrong ones; 0: ten times as quick", "restoration", ge=0
+    )
+    seed: Seed = option(0, "of the starts", "restoration")

@@ -1,423 +1,313 @@
-"""A patch of a burst restored: wavefronts and object from frames alone, with nothing to tune.
-
-The likelihood (`optics.BlindDeconvolution`) has many minima, since phase retrieval has. What finds a good one:
-
-- graduated noise: the frames are first fitted as if their noise were a large part of their contrast, by few modes, and
-  the noise falls and the modes become more from level to level;
-- a search of each exposure for itself: given what the others say of the object, its wavefront is fitted again from
-  draws of the prior, down the same levels, and exchanged where that raises the likelihood;
-- real edges: between the descents the object is solved for on a canvas larger than the frames, and the frames are made
-  to repeat (`optics.Canvas`); the light of each frame is compared with that of the object in its field;
-- Fried's parameter from the coefficients and how well the data determine each (MacKay 1992, Neural Comp. 4, 415);
-- an end: as soon as the residuals are as small as noise explains (Morozov's discrepancy principle). Going on lowers the
-  loss and raises the error, since the mode of the posterior is not its mean.
-"""
+"""A burst of short exposures restored: patch by patch, laid on each other, and stitched."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
-from typing import Any, NamedTuple
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
-from jaxtyping import Array
 
-from jaxinv.forward import Forward
-from jaxinv.optics.canvas import Canvas, Seen
-from jaxinv.optics.deconvolution import (
-    BlindDeconvolution,
-    KnownObject,
-    ObjectSpectrum,
-    Posterior,
-    Spectra,
-    TransferFunctions,
-)
-from jaxinv.optics.karhunen_loeve import KarhunenLoeve
-from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
-from jaxinv.optics.telescope import Telescope
-from jaxinv.optimize.lbfgs import descend
-from jaxinv.optimize.objective import Objective
-from jaxinv.problem import Problem
+from jaxinv.compute.progress import Advance
+from jaxinv.compute.run import Run, Work
+from jaxinv.compute.store import Store
+from jaxinv.observation import FrameBurst
+from jaxinv.optics.alignment import cut, noise_of, shifts_of
+from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, nyquist
+from jaxinv.optics.telescope import Telescope, find_telescope
+from jaxinv.pipelines.burst import in_unit
+from jaxinv.pipelines.config import RestoreConfig
+from jaxinv.pipelines.patch import Restorer
+from jaxinv.results.restoration import PatchStatus, Restoration
 
-_LEVELS = ((20, 0.6), (35, 0.2), (60, 0.1))
-"""Modes, and the noise in units of the frames' contrast, of the levels before all modes are free."""
-_LAST = 0.05
-"""The same with all modes."""
-_STEPS, _SEARCH_STEPS, _EDGE_STEPS = 40, 20, 20
-"""Of a descent, of one from a draw, and of conjugate gradients on the canvas."""
-_EXPLAINED = 1.2
-"""Residuals in units of the noise's variance, at which the data say no more."""
-_SEARCHES = 2
-"""For better wavefronts, one exposure at a time."""
-_BANDS = 10
-"""Of modes, in which the data's curvature is measured together."""
-_HELD = 1e-4
-"""Of its standard deviation, for a mode that is held at 0."""
-_SCENE = {
-    "log_object_variance": (1.0, 0.02),
-    "log_object_corner": (0.5, 0.01),
-    "object_slope": (1.0, 0.02),
-}
-"""Of each parameter of the object: width of its prior, and unit of a step."""
-_CORNER, _SLOPE = 0.09, 3.5
-"""Of the object's spectrum, where nothing is known: the corner in units of the telescope's cutoff, and the slope."""
-
-
-class Patch(NamedTuple):
-    """A patch of a burst, restored.
-
-    Attributes:
-        object: `(n_canvas, n_canvas)` in units of the frames, with the margin around their field.
-        frames: `(n_channels, n_frames, n_pixels, n_pixels)` that it predicts, without noise.
-        wavefront: `(n_frames, n_modes)` [rad].
-        gain: `(n_channels, n_frames)` of each frame's light, relative to the mean.
-        scene: parameters of the object's power spectrum.
-        d_over_r0: telescope's diameter over Fried's parameter.
-        chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance.
-        evaluations: of the loss for the whole burst.
-        converged: whether the residuals are what noise explains.
-    """
-
-    object: np.ndarray
-    frames: np.ndarray
-    wavefront: np.ndarray
-    gain: np.ndarray
-    scene: dict[str, float]
-    d_over_r0: float
-    chi2: np.ndarray
-    evaluations: int
-    converged: bool
+_PATCH, _WHOLE = 128, 160
+"""Pixels of a patch, and of a field up to which it is one."""
+_LOCAL = 0.2
+"""Of a patch, by which its frames may be off beside the shift of the whole field."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Restorer:
-    """Restores patches of one size, seen through one telescope.
+class RestorationPlan:
+    """All that a restoration depends on.
 
     Attributes:
-        telescope: its pupil.
-        wavelength: [angstrom].
-        pixel_scale: [arcsec].
-        n_pixels: across a patch.
-        n_frames: exposures.
-        n_modes: of each wavefront.
-        defocus: of each channel [waves], all of which show the same object: phase diversity.
-        margin: of the canvas around the patch, in pixels.
-        ramp: of the window, in pixels; 0: the frames repeat beyond their borders.
-        draws: of the prior for each exposure, in each of two searches; 0: none.
-        d_over_r0: first guess.
-        seed: of the draws.
+        config: the options.
+        burst: the frames.
+        tools: that restore a patch.
+        sigma: `(n_frames,)` of the noise in the unit of the frames.
+        shifts: `(n_frames, 2)` of the whole frames, y and x.
+        corners: `(n_patches, 2)` first pixels of the patches, y and x.
     """
 
-    telescope: Telescope
-    wavelength: float
-    pixel_scale: float
-    n_pixels: int
-    n_frames: int
-    n_modes: int = 150
-    defocus: tuple[float, ...] = (0.0,)
-    margin: int = 32
-    ramp: int = 16
-    draws: int = 12
-    d_over_r0: float = 6.0
-    seed: int = 0
+    config: RestoreConfig
+    burst: FrameBurst
+    tools: Restorer
+    sigma: np.ndarray
+    shifts: np.ndarray
+    corners: np.ndarray
 
-    @cached_property
-    def modes(self) -> KarhunenLoeve:
-        """Of the wavefront."""
-        return KarhunenLoeve(self.telescope, self.n_modes)
-
-    @cached_property
-    def canvas(self) -> Canvas:
-        """On which the object is solved for."""
-        return Canvas(self.n_pixels, self.margin if self.ramp else 0, self.pixel_scale, self.ramp)
-
-    @cached_property
-    def burst(self) -> Forward:
-        """From all wavefronts to the transfer functions `(n_channels, n_frames, ...)`, coloured by the object."""
-        return self._model(self.n_frames)
-
-    @cached_property
-    def exposure(self) -> Forward:
-        """The same for one exposure, `(n_channels, ...)`."""
-        return self._model(None)
-
-    def _model(self, n_frames: int | None) -> Forward:
-        at = (self.telescope, self.wavelength, self.pixel_scale, self.n_pixels, self.modes)
-        channels = [TransferFunctions(PointSpread(*at, n_frames=n_frames, defocus=waves)) for waves in self.defocus]
-        return Channels(channels) >> ObjectSpectrum(self.n_pixels, self.pixel_scale)
-
-    def width(self, d_over_r0: float, n_active: int) -> np.ndarray:
-        """`(n_modes,)` standard deviations of the coefficients behind turbulence [rad]; inactive ones are held at 0."""
-        width = np.sqrt(self.modes.variance * d_over_r0 ** (5 / 3))
-        return np.where(np.arange(self.n_modes) < n_active, width, _HELD * width).astype(np.float32)
-
-    def restore(self, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> Patch:
-        """The object and the wavefronts behind frames of it.
-
-        Args:
-            frames: `(n_channels, n_frames, n_pixels, n_pixels)`, brought to cover each other within a few pixels.
-            mask: the same shape, `True` where a pixel counts.
-            sigma: of the noise in the unit of the frames, `(n_channels, n_frames)` or one number.
-        """
-        work = _Restoration(self, frames, mask, sigma)
-        for n_active, noise in _LEVELS:
-            work.descend(n_active, noise)
-        for k in range(_SEARCHES if self.draws else 0):
-            work.search([*_LEVELS, (100, _LAST)] if k else list(_LEVELS))
-            if k < _SEARCHES - 1:
-                work.descend(*_LEVELS[-1])
-        if not work.explained:
-            work.descend(self.n_modes, _LAST)
-        return work.patch()
+    def patch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """`(n_frames, n, n)` frames of a patch, laid on each other, and the shifts that were taken out."""
+        size, corner = self.tools.n_pixels, (int(self.corners[index, 0]), int(self.corners[index, 1]))
+        frames = cut(self.burst.frames, self.shifts, corner, size)
+        if len(self.corners) == 1:
+            return frames, self.shifts
+        means = np.nanmean(frames, axis=(-2, -1), keepdims=True)
+        local = shifts_of(np.where(np.isfinite(frames), frames, means), max(1, round(_LOCAL * size)))
+        shifts = self.shifts + local
+        return cut(self.burst.frames, shifts, corner, size), shifts
 
 
-class _Restoration:
-    """A patch on the way: what is known of it so far."""
+def plan_restoration(burst: FrameBurst, config: RestoreConfig | None = None) -> RestorationPlan:
+    """What is to be restored: everything that can be refused is refused here.
 
-    def __init__(self, tools: Restorer, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> None:
-        self.tools = tools
-        canvas = tools.canvas
-        self.mask = np.asarray(mask, bool) & np.isfinite(frames)
-        self.given = np.where(self.mask, frames, 0).astype(np.float32)
-        shape = self.given.shape[:2]
-        window = canvas.window * self.mask.all(axis=(0, 1))
-        self.gain = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
-        self.level = float(self.gain.mean())
-        self.gain = self.gain / self.level
-        self.sigma = np.broadcast_to(np.asarray(sigma, float) / self.level, shape).astype(np.float32)
-        self.window = float(np.sqrt(np.mean(canvas.window**2)))
-        flat = self.flattened
-        self.contrast = float(np.sqrt(np.sum(window * flat.mean(axis=(0, 1)) ** 2) / np.sum(window)))
-        cutoff = tools.telescope.diameter / (tools.wavelength * ANGSTROM) * ARCSEC
-        self.middle = {
-            "log_object_variance": 2 * np.log(self.contrast),
-            "log_object_corner": np.log(_CORNER * cutoff),
-            "object_slope": _SLOPE,
+    Args:
+        burst: frames, their wavelength and pixel scale.
+        config: the options; the defaults where `None`.
+
+    Raises:
+        ValueError, KeyError: a burst of one frame, pixels coarser than Nyquist's, a patch larger than the field, frames
+            without light or with few finite pixels, a telescope that is not known, a number in another unit.
+    """
+    config = config or RestoreConfig()
+    telescope = telescope_of(config)
+    frames = np.asarray(burst.frames, np.float32)
+    n_frames, ny, nx = frames.shape
+    if n_frames < 2:
+        raise ValueError("a burst of one frame: blind deconvolution needs two or more of the same object")
+    finest = nyquist(telescope, burst.wavelength)
+    if burst.pixel_scale > 1.05 * finest:
+        raise ValueError(
+            f"pixels of {burst.pixel_scale:.4g} arcsec are coarser than Nyquist's for {telescope.diameter:g} m at "
+            f"{burst.wavelength:g} angstrom, {finest:.4g} arcsec: what is folded cannot be restored"
+        )
+    finite = np.isfinite(frames)
+    empty = np.flatnonzero(finite.mean(axis=(1, 2)) < 0.5)
+    if empty.size:
+        raise ValueError(f"frame {empty[0]} has fewer than half of its pixels finite: leave it out")
+    means = np.array([frame[good].mean() for frame, good in zip(frames, finite, strict=True)])
+    if not (means > 0).all():
+        raise ValueError(f"frame {int(np.argmin(means))} has a mean of {means.min():g}: intensities are above 0")
+    field = min(ny, nx)
+    size = config.patch or (field if field <= _WHOLE else _PATCH)
+    size -= size % 2
+    if size > field:
+        raise ValueError(f"a patch of {size} pixels is larger than the field of {ny} x {nx}: take --patch smaller")
+    filled = np.where(finite, frames, means[:, None, None])
+    shifts = shifts_of(filled)
+    cutoff = telescope.diameter / (burst.wavelength * ANGSTROM) * ARCSEC * burst.pixel_scale
+    sigma = noise_of(filled, cutoff) if config.noise is None else config.noise * means
+    corners = np.array([(y, x) for y in _corners(ny, size) for x in _corners(nx, size)])
+    tools = Restorer(
+        telescope,
+        burst.wavelength,
+        burst.pixel_scale,
+        size,
+        n_frames,
+        n_modes=min(config.modes, _most_modes(telescope, burst, size)),
+        draws=config.draws,
+        seed=config.seed,
+    )
+    return RestorationPlan(config, dataclasses.replace(burst, frames=frames), tools, sigma, shifts, corners)
+
+
+def telescope_of(config: Any) -> Telescope:
+    """The telescope that options name, or describe.
+
+    Raises:
+        KeyError, ValueError: it is not known, or its numbers have another unit.
+    """
+    if config.diameter is None:
+        return find_telescope(config.telescope)
+    return Telescope(in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration"))
+
+
+def restore(
+    burst: FrameBurst, config: RestoreConfig | None = None, *, store: Store | None = None, progress: bool = False
+) -> Restoration:
+    """The object behind a burst of short exposures, with the wavefronts that it was seen through.
+
+    Args:
+        burst: frames, their wavelength and pixel scale.
+        config: the options; the defaults where `None`.
+        store: where finished patches are kept (`RestorationRun(plan).store(path)`), so that a run that was cut goes on.
+        progress: show a bar with rate and time left.
+
+    Raises:
+        ValueError, KeyError: see `plan_restoration`.
+    """
+    return RestorationRun(plan_restoration(burst, config)).into(store, progress=progress)
+
+
+class RestorationRun(Run[Restoration]):
+    """The restoration of the patches of a plan."""
+
+    label, unit = "restoring", "patch"
+    missing: ClassVar[Mapping[str, int]] = {"status": int(PatchStatus.NOT_DONE)}
+
+    def __init__(self, plan: RestorationPlan) -> None:
+        self._plan = plan
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._plan.corners),)
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def read(self, start: int, stop: int) -> Any:
+        made = [self._plan.patch(k) for k in range(start, stop)]
+        return {
+            "frames": np.stack([frames for frames, _ in made]),
+            "shifts": np.stack([shifts for _, shifts in made]),
+            "index": np.arange(start, stop),
         }
-        self.d_over_r0 = tools.d_over_r0
-        self.vector = np.zeros(tools.n_frames * tools.n_modes + 3, np.float32)
-        self.vector[-3:] = list(self.middle.values())
-        self.seen = Seen(
-            jnp.zeros((canvas.size, canvas.size), jnp.float32),
-            jnp.zeros((shape[0] * shape[1], tools.n_pixels, tools.n_pixels), jnp.float32),
-        )
-        # Before anything is known of the object, what all frames show counts, with a window of its own.
-        self.data = flat * _soft(self.mask.all(axis=(0, 1)), canvas.ramp)
-        self.chi2 = np.full(shape, np.inf)
-        self.evaluations = 0
-        self.random = np.random.default_rng(tools.seed)
 
-    @property
-    def flattened(self) -> np.ndarray:
-        """The frames with the same light, their mean taken off."""
-        flat = self.given / (self.level * self.gain[..., None, None]) - 1
-        return np.where(self.mask, flat, 0).astype(np.float32)
+    def work(self) -> Work:
+        return RestorePatches(self._plan.tools, self._plan.sigma)
 
-    @property
-    def explained(self) -> bool:
-        """Whether the residuals are what noise explains."""
-        return float(self.chi2.mean()) < _EXPLAINED
-
-    @property
-    def wavefront(self) -> np.ndarray:
-        """`(n_frames, n_modes)` so far."""
-        return np.asarray(self.vector[:-3]).reshape(self.tools.n_frames, self.tools.n_modes)
-
-    @property
-    def scene(self) -> dict[str, np.ndarray]:
-        """The parameters of the object's spectrum so far."""
-        return {name: np.asarray(x, np.float32) for name, x in zip(_SCENE, self.vector[-3:], strict=True)}
-
-    def noise(self, share: float) -> np.ndarray:
-        """That of the windowed frames: at least a share of the contrast, and at least what is not explained yet."""
-        excess = min(float(np.sqrt(max(self.chi2.mean(), 1.0))), 1e3)
-        own = self.sigma * (excess if share == 0 else 1.0)
-        return (self.window * np.maximum(own, share * self.contrast)).astype(np.float32)
-
-    def problem(self, n_active: int, sigma: np.ndarray) -> Problem:
-        """The burst at a level."""
-        tools = self.tools
-        width = np.tile(tools.width(self.d_over_r0, n_active), (tools.n_frames, 1))
-        prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
-        for name, (wide, _) in _SCENE.items():
-            prior[name] = dist.Normal(np.float32(self.middle[name]), np.float32(wide))
-        return Problem(tools.burst, BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma)), prior)
-
-    def descend(self, n_active: int, share: float) -> None:
-        """Fit the frames at a level, then solve for the object and correct the edges."""
-        n_active = min(n_active, self.tools.n_modes)
-        self.vector = np.concatenate([self._active(n_active).ravel(), self.vector[-3:]])
-        problem = self.problem(n_active, self.noise(share))
-        ready, felt = _felt(problem, self.data, self.vector)
-        vector, count = _descended(problem, ready, self.vector, self._unit(felt, n_active), _STEPS)
-        self.vector, self.evaluations = np.asarray(vector), self.evaluations + int(count)
-        self._fried(np.asarray(felt), n_active)
-        self.correct(problem)
-
-    def _active(self, n_active: int) -> np.ndarray:
-        return np.where(np.arange(self.tools.n_modes) < n_active, self.wavefront, 0).astype(np.float32)
-
-    def _unit(self, felt: Array, n_active: int) -> np.ndarray:
-        """By which steps are measured: the width of the posterior in each coordinate, roughly."""
-        width = self.tools.width(self.d_over_r0, n_active)
-        unit = 1 / np.sqrt(1 / width**2 + np.asarray(felt))
-        return np.concatenate([unit.ravel(), [step for _, step in _SCENE.values()]]).astype(np.float32)
-
-    def _fried(self, felt: np.ndarray, n_active: int) -> None:
-        """Fried's parameter from the modes that are free, but for tip and tilt, which the frames' shifts have."""
-        low = slice(2, max(n_active // 2, 10))  # the highest of them take over what those that are held leave
-        expected, felt = self.tools.modes.variance[low], felt[:, low]
-        found = self.wavefront[:, low] ** 2 / expected
-        scale = self.d_over_r0 ** (5 / 3)
-        determined = felt / (felt + 1 / (expected * scale))
-        ratio = float(np.clip(found.sum() / max(determined.sum(), 1e-3) / scale, 0.5, 2.0))
-        self.d_over_r0 = float(np.clip(self.d_over_r0 * ratio ** (3 / 5), 0.3, 60.0))
-
-    def correct(self, problem: Problem) -> None:
-        """Solve for the object on the canvas; from there the light of each frame, and frames that repeat."""
-        canvas, flat = self.tools.canvas, self.flattened
-        noise = problem.noise.frame_sigma / self.window  # type: ignore[attr-defined]
-        if not canvas.ramp:
-            self.seen, self.data = _solved(problem, canvas, self.vector, flat, self.mask, noise, self.seen.object)[0], flat
-        else:
-            self.seen, self.data = _solved(problem, canvas, self.vector, flat, self.mask, noise, self.seen.object)
-        seen = np.asarray(self.seen.frames).reshape(flat.shape)
-        residual = np.where(self.mask, flat - seen, 0)
-        self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
-        weight = self.mask * canvas.window
-        change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
-        self.gain = self.gain * (1 + change - change.mean())
-
-    def search(self, levels: list[tuple[int, float]]) -> None:
-        """Fit each exposure again from draws of the prior, given what the others say of the object."""
-        tools = self.tools
-        n_frames, n_modes = self.wavefront.shape
-        drawn = self.random.normal(size=(n_frames, tools.draws, n_modes)) * tools.width(self.d_over_r0, n_modes)
-        drawn[:, :, :2] = self.wavefront[:, None, :2]
-        starts = drawn.astype(np.float32)
-        cost = np.zeros(starts.shape[:2])
-        for k, (n_active, share) in enumerate(levels):
-            n_active, sigma = min(n_active, n_modes), self.noise(share)
-            burst = self.problem(n_active, sigma)
-            ready, felt = _felt(burst, self.data, self.vector)
-            known, values = _told(burst, ready, self.vector)
-            if k == len(levels) - 1:
-                starts[:, 0] = self._active(n_active)
-            width = tools.width(self.d_over_r0, n_active)
-            unit = (1 / np.sqrt(1 / width**2 + np.asarray(felt))).astype(np.float32)
-            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene}
-            one = jax.tree.map(lambda x: x[0], known)
-            problem = Problem(tools.exposure, KnownObject(tools.n_pixels, jnp.asarray(sigma[:, 0]), one), prior)
-            steps = _SEARCH_STEPS * (2 if k == len(levels) - 1 else 1)
-            found, cost = _searched(problem, sigma.T, known, values, starts, unit, steps)
-            starts, cost = np.array(found), np.asarray(cost)
-            self.evaluations += tools.draws * steps
-        best = np.argmin(np.where(np.isfinite(cost), cost, np.inf), axis=1)
-        self.vector = np.concatenate([starts[np.arange(n_frames), best].ravel(), self.vector[-3:]])
-        self.correct(self.problem(n_modes, self.noise(levels[-1][1])))
-
-    def patch(self) -> Patch:
-        """What was found."""
-        shape = self.given.shape
-        return Patch(
-            object=self.level * (1 + np.asarray(self.seen.object)),
-            frames=(1 + np.asarray(self.seen.frames).reshape(shape)) * self.level * self.gain[..., None, None],
-            wavefront=self.wavefront,
-            gain=self.gain,
-            scene={name: float(x) for name, x in self.scene.items()},
-            d_over_r0=self.d_over_r0,
-            chi2=self.chi2,
-            evaluations=self.evaluations,
-            converged=self.explained,
+    def result(self, store: Store) -> Restoration:
+        plan = self._plan
+        made = store.arrays()
+        canvas = plan.tools.canvas
+        field = plan.burst.frames.shape[1:]
+        image = _stitched(made["object"], plan.corners, canvas, field)
+        ratio = made["d_over_r0"]
+        header = {**plan.burst.header}
+        header.setdefault("TELESCOP", plan.tools.telescope.name or "given")
+        return Restoration(
+            object=image,
+            wavefront=made["wavefront"],
+            corners=plan.corners,
+            patch=plan.tools.n_pixels,
+            r0=plan.tools.telescope.diameter / ratio,
+            chi2=made["chi2"],
+            gain=made["gain"],
+            shifts=made["shifts"],
+            status=made["status"],
+            psf=_psf(plan.tools, made["wavefront"][len(plan.corners) // 2]),
+            best_frame=_best(plan.burst.frames),
+            sigma=plan.sigma,
+            wavelength=plan.burst.wavelength,
+            pixel_scale=plan.burst.pixel_scale,
+            header=header,
+            provenance={
+                "telescope": plan.tools.telescope.source or f"{plan.tools.telescope.diameter:g} m",
+                "modes": f"{plan.tools.n_modes} Karhunen-Loeve modes of the pupil",
+                "evaluations": f"{int(made['evaluations'].sum())}",
+            },
         )
 
 
-@eqx.filter_jit
-def _felt(problem: Problem, data: Array, vector: Array) -> tuple[Spectra, Array]:
-    """The frames' spectra, and the data's curvature by each coefficient of each frame, means over bands of modes."""
-    noise: Any = problem.noise
-    parameters = problem.coordinates.parameters(vector)
-    predict = lambda wavefront: problem.predict({**parameters, "wavefront": wavefront})  # noqa: E731
-    prediction, push = jax.linearize(predict, parameters["wavefront"])
-    ready = noise.prepared(data, prediction.shape)
-    n_frames, n_modes = parameters["wavefront"].shape
-    edges = np.unique(np.round(np.geomspace(2, n_modes, min(_BANDS, n_modes - 1))).astype(int))
-    band = np.searchsorted(edges, np.arange(n_modes), side="right")
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], n_modes).astype(np.float32)
-    along = np.stack([np.where(band == k, signs, 0) for k in range(band.max() + 1)])
+@dataclasses.dataclass(frozen=True)
+class RestorePatches:
+    """Restores patches, one after another."""
 
-    def mean(direction: Array) -> Array:
-        change = push(jnp.broadcast_to(direction, (n_frames, n_modes)))
-        felt = noise.curvature(prediction, ready, change)
-        return jnp.sum(felt, axis=0) / jnp.sum(direction**2)
+    tools: Restorer
+    sigma: np.ndarray
 
-    return ready, jax.lax.map(mean, jnp.asarray(along))[band].T
-
-
-@eqx.filter_jit
-def _descended(problem: Problem, ready: Spectra, vector: Array, unit: Array, steps: int) -> tuple[Array, Array]:
-    found, _, count = descend(Objective(problem, ready, {}, jnp.asarray(unit)), jnp.asarray(vector), steps)
-    return found, count
-
-
-@eqx.filter_jit
-def _told(problem: Problem, ready: Spectra, vector: Array) -> tuple[Posterior, Array]:
-    """What the others say of the object that each exposure shows, and its spectra `(n_frames, n_channels, ...)`."""
-    prediction = problem.predict(problem.coordinates.parameters(jnp.asarray(vector)))
-    noise: Any = problem.noise
-    return noise.without(prediction, ready), jnp.swapaxes(ready.values, 0, 1)
+    def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
+        del advance  # a piece is a patch
+        out: list[dict[str, Any]] = []
+        for frames, shifts, index in zip(inputs["frames"], inputs["shifts"], inputs["index"], strict=True):
+            tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
+            found = tools.restore(frames[None], np.isfinite(frames)[None], self.sigma[None])
+            finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).all()
+            status = PatchStatus.RESTORED if found.converged else PatchStatus.UNEXPLAINED
+            out.append(
+                {
+                    "object": found.object.astype(np.float32),
+                    "wavefront": found.wavefront.astype(np.float32),
+                    "gain": found.gain[0].astype(np.float32),
+                    "chi2": found.chi2[0].astype(np.float32),
+                    "d_over_r0": np.float32(found.d_over_r0),
+                    "evaluations": np.int32(found.evaluations),
+                    "shifts": np.asarray(shifts, np.int32),
+                    "status": np.int16(status if finite else PatchStatus.FAILED),
+                }
+            )
+        return {name: np.stack([each[name] for each in out]) for name in out[0]}
 
 
-@eqx.filter_jit
-def _searched(
-    problem: Problem, sigma: Array, known: Posterior, values: Array, starts: Array, unit: Array, steps: int
-) -> tuple[Array, Array]:
-    """`(n_frames, n_draws, n_modes)` from starts of that shape, and the cost of each."""
-
-    def exposure(item: Any) -> tuple[Array, Array]:
-        sigma, known, values, starts, unit = item
-        noise = KnownObject(problem.noise.n_pixels, sigma, known)  # type: ignore[attr-defined]
-        own = eqx.tree_at(lambda p: p.noise, problem, noise)
-        objective = Objective(own, Spectra(values, jnp.zeros((), values.real.dtype)), {}, unit)
-        found, cost, _ = jax.vmap(lambda start: descend(objective, start, steps))(starts)
-        return found, cost
-
-    return jax.lax.map(exposure, (jnp.asarray(sigma), known, values, jnp.asarray(starts), jnp.asarray(unit)))
+def _corners(length: int, size: int) -> np.ndarray:
+    """First pixels of patches along one direction: so many that neighbours share at least a third."""
+    if length - size < 2:
+        return np.array([0])
+    count = math.ceil((length - size) / (2 * size / 3)) + 1
+    return np.round(np.linspace(0, length - size, count)).astype(int)
 
 
-@eqx.filter_jit
-def _solved(
-    problem: Problem, canvas: Canvas, vector: Array, frames: Array, mask: Array, sigma: Array, start: Array
-) -> tuple[Seen, Array]:
-    """The object on the canvas, and frames that repeat beyond their borders."""
-    parameters = problem.coordinates.parameters(jnp.asarray(vector))
-    forward: Any = problem.forward
-    transfer = forward.first(parameters)
-    flat = lambda x: jnp.asarray(x).reshape(-1, *jnp.shape(x)[2:])  # noqa: E731
-    transfer, frames_, mask = flat(transfer), flat(frames), flat(mask)
-    scene = {name: parameters[name] for name in _SCENE}
-    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, _EDGE_STEPS)
-    return seen, canvas.periodic(frames_, mask, transfer, seen).reshape(jnp.shape(frames))
+def _most_modes(telescope: Telescope, burst: FrameBurst, size: int) -> int:
+    """That the pixels of a pupil tell apart."""
+    from jaxinv.optics.point_spread import pupil_of
+
+    pupil = pupil_of(telescope, burst.wavelength, burst.pixel_scale, size)
+    return int((pupil.weight > 0).sum() // 3)
 
 
-def _soft(valid: np.ndarray, ramp: int) -> np.ndarray:
-    """A window over the box in which all is valid, falling to 0 at its borders."""
-    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
-    out = np.zeros(valid.shape, np.float32)
-    if not rows.size:
-        return out
-    y, x = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    rises = []
-    for size in (y.stop - y.start, x.stop - x.start):
-        width = min(ramp, size // 2)
-        edge = np.ones(size)
-        if width:
-            rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(width) + 0.5) / width)
-            edge[:width], edge[size - width :] = rise, rise[::-1]
-        rises.append(edge)
-    out[y, x] = np.outer(*rises)
-    return out
+def _stitched(objects: np.ndarray, corners: np.ndarray, canvas: Any, field: tuple[int, ...]) -> np.ndarray:
+    """Patches in one image: their means, weighted by how far a pixel is from a patch's border."""
+    size = canvas.n_pixels
+    at = (np.arange(size) + 0.5) / size
+    weight = np.outer(np.sin(np.pi * at) ** 2, np.sin(np.pi * at) ** 2)
+    total, image = np.zeros(field), np.zeros(field)
+    for each, (y, x) in zip(objects, corners, strict=True):
+        part = np.s_[y : y + size, x : x + size]
+        inner = canvas.field(each)
+        good = np.isfinite(inner)
+        image[part] += np.where(good, weight * np.where(good, inner, 0), 0)
+        total[part] += weight * good
+    return np.where(total > 0, image / np.where(total > 0, total, 1), np.nan).astype(np.float32)
+
+
+def _best(frames: np.ndarray) -> np.ndarray:
+    """The frame of highest contrast."""
+    contrast = [np.nanstd(frame) / np.nanmean(frame) for frame in frames]
+    return frames[int(np.argmax(contrast))]
+
+
+def calibrated(
+    burst: FrameBurst,
+    *,
+    dark: np.ndarray | None = None,
+    flat: np.ndarray | None = None,
+    bad: np.ndarray | None = None,
+    saturation: float | None = None,
+) -> FrameBurst:
+    """Frames without the camera: dark taken off, divided by the flat, and NaN where a pixel is bad or was full.
+
+    Args:
+        burst: the frames.
+        dark: `(ny, nx)` in the unit of the frames.
+        flat: `(ny, nx)`, in any unit: dark taken off, too.
+        bad: `(ny, nx)`, not 0 where a pixel is bad.
+        saturation: of a raw pixel: from here on it is full.
+
+    Raises:
+        ValueError: a map of another shape than the frames, or a flat without light.
+    """
+    frames = np.array(burst.frames, np.float32)
+    for name, values in (("dark", dark), ("flat field", flat), ("map of bad pixels", bad)):
+        if values is not None and np.shape(values) != frames.shape[1:]:
+            raise ValueError(f"the {name} has the shape {np.shape(values)}, a frame {frames.shape[1:]}")
+    lost = np.zeros(frames.shape, bool) if saturation is None else frames >= saturation
+    if dark is not None:
+        frames = frames - np.asarray(dark, np.float32)
+    if flat is not None:
+        level = float(np.nanmean(flat))
+        if not level > 0:
+            raise ValueError(f"the flat field has a mean of {level:g}: it is a light level, above 0")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            frames = frames / np.asarray(flat / level, np.float32)
+        lost |= ~(np.asarray(flat) > 0)
+    if bad is not None:
+        lost |= np.asarray(bad) != 0
+    return dataclasses.replace(burst, frames=np.where(lost, np.nan, frames))
+
+
+def _psf(tools: Restorer, wavefront: np.ndarray) -> np.ndarray:
+    """`(n_frames, n, n)` of wavefronts."""
+    model = PointSpread(tools.telescope, tools.wavelength, tools.pixel_scale, tools.n_pixels, tools.modes)
+    return np.asarray(model({"wavefront": np.nan_to_num(wavefront)}))

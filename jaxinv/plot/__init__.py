@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxinv.plot.posteriors import calibration as calibration
     from jaxinv.plot.posteriors import corner as corner
     from jaxinv.plot.posteriors import trace as trace
+    from jaxinv.plot.restorations import restoration as restoration
     from jaxinv.plot.spectra import profiles as profiles
     from jaxinv.plot.style import check_ending as check_ending
     from jaxinv.plot.style import save as save
@@ -32,6 +33,7 @@ _NAMES = {
     "maps": "mapping",
     "profiles": "spectra",
     "quicklook": "mapping",
+    "restoration": "restorations",
     "save": "style",
     "trace": "posteriors",
 }

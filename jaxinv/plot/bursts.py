@@ -42,7 +42,7 @@ def images(
     figure = new_figure(2.7 * n_columns, 2.8 * n_rows)
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis, (title, values) in zip(axes, panels.items(), strict=False):
-        _image(figure, axis, np.asarray(values), title, pixel_scale, colours)
+        picture(figure, axis, np.asarray(values), title, pixel_scale, colours)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     return figure
@@ -56,11 +56,11 @@ def burst(burst: FrameBurst) -> Figure:
     figure = new_figure(2.7 * (shown + 1), 2.8 * rows)
     axes = figure.subplots(rows, shown + 1, squeeze=False)
     if "object" in truth:
-        _image(figure, axes[0, 0], _middle(truth["object"], burst.frames.shape[1:]), "object", scale)
+        picture(figure, axes[0, 0], _middle(truth["object"], burst.frames.shape[1:]), "object", scale)
     else:
-        _image(figure, axes[0, 0], burst.frames.mean(axis=0), f"mean of {burst.n_frames} frames", scale)
+        picture(figure, axes[0, 0], burst.frames.mean(axis=0), f"mean of {burst.n_frames} frames", scale)
     for k in range(shown):
-        _image(figure, axes[0, k + 1], burst.frames[k], f"frame {k}", scale)
+        picture(figure, axes[0, k + 1], burst.frames[k], f"frame {k}", scale)
     row = 1
     if "psf" in truth:
         psf = truth["psf"]
@@ -68,7 +68,7 @@ def burst(burst: FrameBurst) -> Figure:
         panels = [psf.mean(axis=0), *psf[:shown]]
         for k, values in enumerate(panels):
             title = "mean of all PSFs" if k == 0 else f"PSF {k - 1}"
-            _image(figure, axes[row, k], values, title, scale, "magma", log=True)
+            picture(figure, axes[row, k], values, title, scale, "magma", log=True)
         row += 1
     if "phase" in truth:
         pupil = truth.get("pupil")
@@ -76,14 +76,14 @@ def burst(burst: FrameBurst) -> Figure:
         spread = np.std(truth["phase"][:, ~hide], axis=0)
         rms = np.full(hide.shape, np.nan)
         rms[~hide] = spread
-        _image(figure, axes[row, 0], rms, "rms phase [rad]", 0.0, "viridis")
+        picture(figure, axes[row, 0], rms, "rms phase [rad]", 0.0, "viridis")
         for k in range(shown):
             values = np.where(hide, np.nan, truth["phase"][k])
-            _image(figure, axes[row, k + 1], values, f"phase {k} [rad]", 0.0, _SIGNED)
+            picture(figure, axes[row, k + 1], values, f"phase {k} [rad]", 0.0, _SIGNED)
     return figure
 
 
-def _image(
+def picture(
     figure: Figure,
     axis: Axes,
     values: np.ndarray,
@@ -92,13 +92,16 @@ def _image(
     colours: str = "gray",
     *,
     log: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> None:
-    """With the optical axis, pixel n // 2, at 0; a `pixel_scale` of 0 is a pupil, whose axes say nothing."""
+    """One image, with the optical axis, pixel n // 2, at 0; a `pixel_scale` of 0 is a pupil, whose axes say nothing."""
     ny, nx = values.shape
     step = pixel_scale or 1.0
     left, bottom = -(nx // 2 + 0.5) * step, -(ny // 2 + 0.5) * step
     peak = np.nanmax(values) if np.isfinite(values).any() else 1.0
     norm = LogNorm(max(peak, 1e-30) * 1e-4, max(peak, 1e-30)) if log else None
+    if limits is not None:
+        norm = Normalize(*limits)
     if colours == _SIGNED and np.isfinite(values).any():
         largest = max(float(np.nanmax(np.abs(values))), 1e-30)
         norm = Normalize(-largest, largest)

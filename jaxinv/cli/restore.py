@@ -1,0 +1,99 @@
+"""`jaxinv restore`: the object behind a burst of short exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from jaxinv.cli.inputs import Config
+from jaxinv.cli.job import AS_USUAL, Job, Kind, Running
+from jaxinv.cli.options import GROUPS, with_options
+from jaxinv.cli.outputs import NoQuicklook, Quicklook, check_outputs, fingerprint_of, origin_of, picture_of, sha256
+from jaxinv.pipelines.config import RestoreConfig
+
+CAMERA = GROUPS["camera"]
+
+
+@with_options(RestoreConfig)
+def restore(
+    burst: Annotated[Path, Parameter(help="a FITS cube (frame, y, x), or a folder of FITS frames")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="where the object goes: OUT.fits")],
+    dark: Annotated[Path | None, Parameter(help="to be taken off the frames (FITS)", group=CAMERA)] = None,
+    flat: Annotated[Path | None, Parameter(help="to divide the frames by (FITS)", group=CAMERA)] = None,
+    bad_pixels: Annotated[Path | None, Parameter(help="not 0 where a pixel is bad (FITS)", group=CAMERA)] = None,
+    config: Config = None,
+    quicklook: Quicklook = None,
+    no_quicklook: NoQuicklook = False,
+    running: Running = AS_USUAL,
+    options: RestoreConfig,
+) -> int:
+    """Restore a burst of short exposures by multiframe blind deconvolution.
+
+    The frames alone say what the wavefronts were and what is behind them: no guide star, no learning rate, no number of
+    iterations. The file holds the object first, then WAVEFRONT, PSF, CHI2 and what else was found, patch by patch; the
+    picture is the report on it.
+
+        jaxinv restore burst.fits --telescope SST --wavelength "6173 angstrom" --pixel-scale "0.059 arcsec" -o out.fits
+        jaxinv restore frames/ --diameter 1.0 --wavelength 8542 --pixel-scale 0.059 --dark dark.fits -o out.fits
+        jaxinv restore burst.fits --draws 0 --workers 2 -o out.fits
+    """
+    from jaxinv import io
+    from jaxinv.pipelines.burst import in_unit
+    from jaxinv.pipelines.restoration import RestorationRun, calibrated, plan_restoration
+    from jaxinv.plot import restoration as draw
+
+    maps = {"dark": dark, "flat": flat, "bad": bad_pixels}
+    picture = picture_of(output, quicklook, no_quicklook)
+    sources = [str(path) for path in (burst, *maps.values()) if path is not None]
+    check_outputs(output, picture, inputs=[*sources, config])
+    given = {
+        name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
+        for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
+    }
+    frames = io.read_burst(burst, **given)
+    seen: dict[str, Any] = {name: None if path is None else io.read_map(path) for name, path in maps.items()}
+    digest = sha256(sources)
+    kinds = " ".join(name for name, path in maps.items() if path is not None)
+    job = Job(output, fingerprint_of(options, digest, kinds=kinds), running, picture=picture)
+
+    def plan() -> Any:
+        ready = plan_restoration(calibrated(frames, saturation=options.saturation, **seen), options)
+        describe(ready, running.say)
+        return RestorationRun(ready)
+
+    def summary(found: Any) -> Iterator[str]:
+        count = {name.replace("_", " "): n for name, n in found.count().items() if n}
+        yield f"status      {', '.join(f'{n} {name}' for name, n in count.items())}"
+        low, middle, high = np.nanpercentile(found.r0, [0, 50, 100])
+        spread = f" ({low:.3g} to {high:.3g})" if len(found.r0) > 1 else ""
+        yield f"r0          {middle:.3g} m{spread}; residuals {np.nanmedian(found.chi2):.2f} of the noise's variance"
+        before = np.nanstd(found.best_frame) / np.nanmean(found.best_frame)
+        yield f"contrast    {100 * before:.2f} % in the best frame, {100 * found.contrast:.2f} % restored"
+
+    kind = Kind(io.read_restoration, io.write_restoration, draw)
+    job.do(plan, kind, origin=origin_of(options, sources, digest), summary=summary, objects="patches")
+    return 0
+
+
+def describe(plan: Any, say: Any) -> None:
+    """What will be restored."""
+    burst, tools = plan.burst, plan.tools
+    n_frames, ny, nx = burst.frames.shape
+    obscured = f", {tools.telescope.obscuration:g} m obscured" if tools.telescope.obscuration else ""
+    name = tools.telescope.name or "given"
+    say(f"telescope   {name}: {tools.telescope.diameter:g} m{obscured}; {burst.wavelength:g} angstrom")
+    bad = int(np.sum(~np.isfinite(burst.frames)))
+    missing = f", {bad} pixels missing" if bad else ""
+    say(f"frames      {n_frames} of {ny} x {nx} pixels of {burst.pixel_scale:g} arcsec{missing}")
+    relative = float(np.median(plan.sigma / np.nanmean(burst.frames, axis=(1, 2))))
+    measured = "" if plan.config.noise is not None else ", measured"
+    moved = int(np.abs(plan.shifts).max())
+    say(f"noise       {relative:.2e} of the mean{measured}; frames moved by up to {moved} pixels")
+    count = len(plan.corners)
+    say(f"patches     {count} of {tools.n_pixels} x {tools.n_pixels} pixels, {tools.n_modes} modes")

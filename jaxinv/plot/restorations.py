@@ -1,0 +1,80 @@
+"""The report on a restored burst: before and after, power spectra, point spread functions, coefficients, residuals."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxinv.plot.bursts import picture
+from jaxinv.plot.style import PALETTE, new_figure
+from jaxinv.results.restoration import Restoration
+
+_PSFS = 3
+
+
+def restoration(restoration: Restoration) -> Figure:
+    """The best frame and the object over the same range, their power, PSFs, coefficients and residuals by patch."""
+    figure = new_figure(13.0, 6.6)
+    axes = figure.subplots(2, 4)
+    scale = restoration.pixel_scale
+    before, after = restoration.best_frame, restoration.object
+    finite = after[np.isfinite(after)]
+    limits = (float(np.percentile(finite, 0.5)), float(np.percentile(finite, 99.5))) if finite.size else None
+    percent = lambda image: 100 * np.nanstd(image) / np.nanmean(image)  # noqa: E731
+    picture(figure, axes[0, 0], before, f"best frame, contrast {percent(before):.2f} %", scale, limits=limits)
+    picture(figure, axes[0, 1], after, f"restored, contrast {percent(after):.2f} %", scale, limits=limits)
+    _power(axes[0, 2], restoration)
+    _coefficients(axes[0, 3], restoration)
+    shown = restoration.psf[:_PSFS]
+    for k in range(_PSFS):
+        if k < len(shown):
+            picture(figure, axes[1, k], shown[k], f"PSF of frame {k}", scale, "magma", log=True)
+        else:
+            axes[1, k].set_axis_off()
+    _residuals(axes[1, 3], restoration)
+    return figure
+
+
+def _power(axis: Axes, restoration: Restoration) -> None:
+    """Azimuthal means, by spatial frequency."""
+    scale = restoration.pixel_scale
+    for image, label, colour in (
+        (restoration.best_frame, "best frame", PALETTE["data"]),
+        (restoration.object, "restored", PALETTE["fit"]),
+    ):
+        ny, nx = image.shape
+        values = np.where(np.isfinite(image), image, np.nanmean(image)) / np.nanmean(image) - 1
+        window = np.outer(np.hanning(ny), np.hanning(nx))
+        power = np.abs(np.fft.rfft2(window * values)) ** 2 / np.sum(window**2)
+        frequency = np.hypot(np.fft.fftfreq(ny, scale)[:, None], np.fft.rfftfreq(nx, scale))
+        edges = np.linspace(0, 0.5 / scale, 48)
+        index = np.digitize(frequency.ravel(), edges)
+        total = np.bincount(index, power.ravel(), len(edges) + 1)[1:-1]
+        count = np.bincount(index, minlength=len(edges) + 1)[1:-1]
+        middle = (edges[1:] + edges[:-1]) / 2
+        axis.semilogy(middle[count > 0], total[count > 0] / count[count > 0], color=colour, label=label, lw=1.2)
+    axis.set_xlabel("spatial frequency [1/arcsec]", fontsize=8)
+    axis.set_title("power", fontsize=9)
+    axis.legend(fontsize=7)
+    axis.tick_params(labelsize=7)
+
+
+def _coefficients(axis: Axes, restoration: Restoration) -> None:
+    """Their rms over frames and patches, by mode."""
+    rms = np.sqrt(np.nanmean(restoration.wavefront**2, axis=(0, 1)))
+    axis.loglog(np.arange(1, len(rms) + 1), np.maximum(rms, 1e-6), ".", ms=3, color=PALETTE["line"])
+    axis.set_xlabel("Karhunen-Loeve mode", fontsize=8)
+    axis.set_ylim(bottom=max(float(rms.max(initial=1e-3)) * 1e-3, 1e-6))
+    axis.set_title(f"rms of coefficients [rad]; r0 = {np.nanmedian(restoration.r0):.3g} m", fontsize=9)
+    axis.tick_params(labelsize=7)
+
+
+def _residuals(axis: Axes, restoration: Restoration) -> None:
+    """Of every frame in every patch."""
+    values = restoration.chi2[np.isfinite(restoration.chi2)]
+    axis.hist(values, bins=30, color=PALETTE["band"])
+    axis.axvline(1, color=PALETTE["data"], lw=1, ls="--")
+    axis.set_xlabel("squared residual / noise", fontsize=8)
+    axis.set_title("residuals by frame and patch", fontsize=9)
+    axis.tick_params(labelsize=7)

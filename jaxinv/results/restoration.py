@@ -1,0 +1,80 @@
+"""A burst restored: the object, and what it was seen through."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class PatchStatus(enum.IntEnum):
+    """What became of a patch."""
+
+    RESTORED = 0
+    UNEXPLAINED = 1
+    FAILED = 2
+    NOT_DONE = 3
+
+    @property
+    def message(self) -> str:
+        """In words."""
+        return {
+            PatchStatus.RESTORED: "the residuals are what the noise explains",
+            PatchStatus.UNEXPLAINED: "residuals above the noise are left",
+            PatchStatus.FAILED: "no finite result",
+            PatchStatus.NOT_DONE: "not restored yet",
+        }[self]
+
+
+@dataclasses.dataclass(frozen=True)
+class Restoration:
+    """The object behind a burst of short exposures.
+
+    Attributes:
+        object: `(ny, nx)` in the unit of the frames, as the telescope would show it without any blur of its own, as far
+            as it passes and the noise leaves it.
+        wavefront: `(n_patches, n_frames, n_modes)` coefficients [rad] of the Karhunen-Loeve modes of the pupil.
+        corners: `(n_patches, 2)` first pixel of each patch, y and x.
+        patch: pixels across each.
+        r0: `(n_patches,)` Fried's parameter at the wavelength [m].
+        chi2: `(n_patches, n_frames)` mean squared residuals in units of the noise's variance.
+        gain: `(n_patches, n_frames)` of each frame's light, relative to the mean.
+        shifts: `(n_patches, n_frames, 2)` whole pixels by which frames were moved first, y and x.
+        status: `(n_patches,)` a `PatchStatus`.
+        psf: `(n_frames, patch, patch)` of the patch in the middle, sum 1, without the shifts.
+        best_frame: `(ny, nx)` the frame of highest contrast, to compare with.
+        sigma: `(n_frames,)` of the noise, in the unit of the frames.
+        wavelength: [angstrom].
+        pixel_scale: [arcsec].
+        header: FITS cards of where the frames come from.
+        provenance: what made it.
+    """
+
+    object: np.ndarray
+    wavefront: np.ndarray
+    corners: np.ndarray
+    patch: int
+    r0: np.ndarray
+    chi2: np.ndarray
+    gain: np.ndarray
+    shifts: np.ndarray
+    status: np.ndarray
+    psf: np.ndarray
+    best_frame: np.ndarray
+    sigma: np.ndarray
+    wavelength: float
+    pixel_scale: float
+    header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def contrast(self) -> float:
+        """Standard deviation over mean of the object."""
+        return float(np.nanstd(self.object) / np.nanmean(self.object))
+
+    def count(self) -> dict[str, int]:
+        """How many patches ended with each status, by name."""
+        return {code.name.lower(): int(np.sum(self.status == code)) for code in PatchStatus}
