@@ -22,6 +22,8 @@ _ENOUGH = 1e-4
 """Part of the decrease that the slope predicts, which a step has to reach (Armijo)."""
 _FIRST = 0.1
 """Length of the first step at most, in standard deviations of the prior."""
+_LONGEST = 1e4
+"""Step, in directions."""
 _SHORTEST = 1e-9
 """A line search that comes to this part of its direction has failed."""
 
@@ -95,7 +97,9 @@ class LBFGS(Solver):
         # Rejected: shorter, by the parabola through what is known; at last, downhill with an empty memory.
         curvature = cost - state.cost - slope
         shorter = jnp.where(fine & (curvature > 0), -slope / (2 * curvature), 0.1)
-        length = jnp.where(accepted, 1, state.length * jnp.clip(shorter, 0.1, 0.5))
+        # Where the slope has not flattened nothing says how far to go: twice as far as the last time.
+        longer = jnp.where(bent | fresh | folded, 1, jnp.minimum(2 * state.length, _LONGEST))
+        length = jnp.where(accepted, longer, state.length * jnp.clip(shorter, 0.1, 0.5))
         failed = ~accepted & (length < _SHORTEST)
         empty = ~jnp.any(state.moves)
         moves, changes = (jnp.where(failed, 0, x) for x in (moves, changes))
