@@ -65,7 +65,7 @@ _HELD = 1e-4
 _SCENE = {
     "log_object_variance": (1.0, 0.02),
     "log_object_corner": (0.5, 0.01),
-    "object_slope": (1.0, 0.02),
+    "object_slope": (0.1, 0.02),
 }
 """Of each parameter of the object: width of its prior, and unit of a step."""
 _CORNER, _SLOPE = 0.09, 3.5
