@@ -185,7 +185,7 @@ class Job:
             written.append(self.kept)
         for line in summary(result):
             self._say(line)
-        each = f"{_brief(seconds / self._store.n)} per {objects.removesuffix('s')}"
+        each = f"{_brief(seconds / self._store.n)} per {_one_of(objects)}"
         self._say(f"time        {seconds:.1f} s, {each}, compilation included")
         self._say(f"wrote       {' and '.join(map(str, written))}")
         self.finish()
@@ -306,6 +306,11 @@ def _draw(kind: Kind, result: Callable[[], Any], path: Path) -> bool:
         warnings.warn(f"no picture was made ({why:.200}); the result is whole", stacklevel=2)
         return False
     return True
+
+
+def _one_of(objects: str) -> str:
+    """The singular of what a run is over."""
+    return objects.removesuffix("es" if objects.endswith("ches") else "s")
 
 
 def _brief(seconds: float) -> str:

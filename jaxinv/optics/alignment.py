@@ -29,8 +29,7 @@ def shifts_of(frames: np.ndarray, most: int | None = None) -> np.ndarray:
     """
     ny, nx = frames.shape[-2:]
     limit = min(ny, nx) // 3 if most is None else most
-    window = np.outer(np.hanning(ny + 2)[1:-1], np.hanning(nx + 2)[1:-1])
-    spectra = _TRANSFORMS.rfft2(window * (frames - frames.mean(axis=(-2, -1), keepdims=True)))
+    window, spectra = _windowed(frames)
     allowed = np.abs(np.fft.fftfreq(ny, 1 / ny))[:, None] <= limit
     allowed = allowed & (np.abs(np.fft.fftfreq(nx, 1 / nx)) <= limit)
     reference = spectra[np.argmax(np.std(frames * window, axis=(-2, -1)))]
@@ -81,7 +80,12 @@ def noise_of(frames: np.ndarray, cutoff: float) -> np.ndarray:
             f"the noise cannot be measured: pixels are so coarse that the telescope passes all frequencies (its cutoff "
             f"is {cutoff:.3g} cycles per pixel): give the noise"
         )
-    window = np.outer(np.hanning(ny + 2)[1:-1], np.hanning(nx + 2)[1:-1])
-    spectra = _TRANSFORMS.rfft2(window * (frames - frames.mean(axis=(-2, -1), keepdims=True)))
+    window, spectra = _windowed(frames)
     power = np.abs(spectra[:, beyond]) ** 2
     return np.sqrt(np.median(power, axis=1) / math.log(2) / np.sum(window**2))
+
+
+def _windowed(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A window over a frame, and transforms of frames without their mean through it."""
+    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in frames.shape[-2:]))
+    return window, _TRANSFORMS.rfft2(window * (frames - frames.mean(axis=(-2, -1), keepdims=True)))

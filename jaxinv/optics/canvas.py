@@ -37,6 +37,12 @@ class Seen(NamedTuple):
     frames: Array
 
 
+def taper(size: int, ramp: int) -> np.ndarray:
+    """`(size,)`: 1, rising from 0 and falling to it as a cosine over `ramp` pixels at both ends."""
+    from_end = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(from_end / ramp, 1)) if ramp else np.ones(size)
+
+
 class Canvas(eqx.Module):
     """The field of frames, and a margin around it.
 
@@ -60,10 +66,7 @@ class Canvas(eqx.Module):
     @property
     def window(self) -> np.ndarray:
         """`(n_pixels, n_pixels)`: 1 within, falling as a cosine to 0 at the borders."""
-        edge = np.ones(self.n_pixels)
-        if self.ramp:
-            rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.ramp) + 0.5) / self.ramp)
-            edge[: self.ramp], edge[self.n_pixels - self.ramp :] = rise, rise[::-1]
+        edge = taper(self.n_pixels, self.ramp)
         return np.outer(edge, edge)
 
     def field(self, image: Array) -> Array:

@@ -28,7 +28,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.forward import Forward
-from jaxinv.optics.canvas import Canvas, Seen
+from jaxinv.optics.canvas import Canvas, Seen, taper
 from jaxinv.optics.deconvolution import (
     BlindDeconvolution,
     KnownObject,
@@ -442,13 +442,6 @@ def _soft(valid: np.ndarray, ramp: int) -> np.ndarray:
     if not rows.size:
         return out
     y, x = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    rises = []
-    for size in (y.stop - y.start, x.stop - x.start):
-        width = min(ramp, size // 2)
-        edge = np.ones(size)
-        if width:
-            rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(width) + 0.5) / width)
-            edge[:width], edge[size - width :] = rise, rise[::-1]
-        rises.append(edge)
-    out[y, x] = np.outer(*rises)
+    heights = [taper(size, min(ramp, size // 2)) for size in (y.stop - y.start, x.stop - x.start)]
+    out[y, x] = np.outer(*heights)
     return out

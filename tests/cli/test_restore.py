@@ -26,6 +26,7 @@ def test_a_burst_is_restored(burst: Path, tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "frames      4 of 64 x 64 pixels of 0.059 arcsec" in said
     assert "contrast" in said
+    assert " per patch," in said
     found = io.read_restoration(out)
     assert found.object.shape == (64, 64)
     assert found.contrast > np.std(found.best_frame)
