@@ -59,13 +59,13 @@ def loss() -> None:
         print(f"loss + gradient, 12 x 128 x 128, {modes} modes: {1e3 * np.median(times):.2f} ms (torchmfbd, 44: 11.2)")
 
 
-def cases(draws: int) -> None:
+def cases(draws: int, seed: int) -> None:
     """The reference bursts on the default setting, or without the search."""
     print(f"\n{'case':32} {'error':>7} {'best frame':>10} {'torchmfbd':>12} {'true PSFs':>9} {'goal':>6} {'time':>7}")
     for name, (peer, oracle, goal) in CASES.items():
         case = np.load(DATA / f"{name}.npz")
         burst = FrameBurst(case["frames"], 8542.0, 0.059)
-        config = RestoreConfig(diameter="1.0", draws=draws)
+        config = RestoreConfig(diameter="1.0", draws=draws, seed=seed)
         restore(burst, config)
         begin = time.perf_counter()
         found = restore(burst, config)
@@ -75,12 +75,12 @@ def cases(draws: int) -> None:
         print(f"{name:32} {error:7.4f} {before:10.3f} {peer:>12} {oracle:>9} {goal:>6} {seconds:6.2f} s")
 
 
-def field(draws: int) -> None:
+def field(draws: int, seed: int) -> None:
     """A field of 512 x 512 behind two layers."""
     case = np.load(DATA / "solar_aniso512_Dr0_08_s0030.npz")
     burst = FrameBurst(case["frames"], 8542.0, 0.059)
     begin = time.perf_counter()
-    found = restore(burst, RestoreConfig(diameter="1.0", draws=draws))
+    found = restore(burst, RestoreConfig(diameter="1.0", draws=draws, seed=seed))
     seconds = time.perf_counter() - begin
     error = error_of(found.object, case["object"], 16)
     before = min(error_of(frame, case["object"], 16, seen=True) for frame in case["frames"])
@@ -94,13 +94,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["loss", "cases"])
     parser.add_argument("--draws", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(header())
     for what in arguments.what:
         if what == "loss":
             loss()
         else:
-            {"cases": cases, "field": field}[what](arguments.draws)
+            {"cases": cases, "field": field}[what](arguments.draws, arguments.seed)
 
 
 if __name__ == "__main__":

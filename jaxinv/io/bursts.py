@@ -24,8 +24,28 @@ _TRUTH = {
 }
 """Images of the truth: their units, and what they are."""
 _STARS = ("x", "y", "flux")
-_KEPT = ("TELESCOP", "INSTRUME", "OBJECT", "DATE-OBS", "BUNIT")
+ORIGIN = ("TELESCOP", "INSTRUME", "OBJECT", "DATE-OBS", "BUNIT")
+"""Cards that say where frames come from."""
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz")
+
+
+def detector_cards(shape: tuple[int, ...], scale: float, wavelength: float) -> dict[str, Any]:
+    """World coordinates of a camera's image: arcsec from its optical axis; and the wavelength [angstrom]."""
+    ny, nx = shape
+    return {
+        "CTYPE1": ("XDETECT", "along a row"),
+        "CTYPE2": ("YDETECT", "along a column"),
+        "CUNIT1": "arcsec",
+        "CUNIT2": "arcsec",
+        "CDELT1": scale,
+        "CDELT2": scale,
+        "CRPIX1": nx // 2 + 1,
+        "CRPIX2": ny // 2 + 1,
+        "CRVAL1": 0.0,
+        "CRVAL2": 0.0,
+        "WAVELNTH": wavelength,
+        "WAVEUNIT": "Angstrom",
+    }
 
 
 def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: bool = False) -> None:
@@ -42,22 +62,10 @@ def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: b
     from astropy.io import fits
 
     primary = fits.PrimaryHDU(np.asarray(burst.frames, np.float32))
-    scale, (ny, nx) = burst.pixel_scale, burst.frames.shape[1:]
     primary.header.update(
         {
-            "CTYPE1": ("XDETECT", "along a row"),
-            "CTYPE2": ("YDETECT", "along a column"),
-            "CUNIT1": "arcsec",
-            "CUNIT2": "arcsec",
-            "CDELT1": scale,
-            "CDELT2": scale,
-            "CRPIX1": nx // 2 + 1,
-            "CRPIX2": ny // 2 + 1,
-            "CRVAL1": 0.0,
-            "CRVAL2": 0.0,
+            **detector_cards(burst.frames.shape[1:], burst.pixel_scale, burst.wavelength),
             "CTYPE3": ("FRAME", "exposures"),
-            "WAVELNTH": burst.wavelength,
-            "WAVEUNIT": "Angstrom",
             "CREATOR": f"jaxinv {burst.provenance.get('version', '')}".strip(),
         }
     )
@@ -101,7 +109,7 @@ def read_burst(
         first = _first(files[0], hdus, len(files))
         wavelength = _said(files[0], first.header, "WAVELNTH", "WAVEUNIT", "Angstrom", wavelength)
         pixel_scale = _said(files[0], first.header, "CDELT1", "CUNIT1", "arcsec", pixel_scale)
-        header = {key: first.header[key] for key in _KEPT if key in first.header}
+        header = {key: first.header[key] for key in ORIGIN if key in first.header}
         provenance = read_provenance(hdus)
         there = [name for name in _TRUTH if name.upper() in hdus and hdus[name.upper()] is not first]
         truth = {name: np.array(image_of(path, hdus[name.upper()]), np.float32) for name in there}

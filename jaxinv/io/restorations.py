@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.io.bursts import ORIGIN, detector_cards
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, number_of, open_fits, write_fits
 from jaxinv.io.images import provenance_table, read_provenance
@@ -21,7 +22,6 @@ _IMAGES = {
     "shifts": ("pixel", "by which frames were moved, y and x: patch, frame"),
     "sigma": ("", "of the noise of each frame, in the unit of the frames"),
 }
-_KEPT = ("TELESCOP", "INSTRUME", "OBJECT", "DATE-OBS", "BUNIT")
 _WHOLE = ("shifts",)
 
 
@@ -39,23 +39,10 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
     from astropy.io import fits
 
     primary = fits.PrimaryHDU(np.asarray(restoration.object, np.float32))
-    ny, nx = restoration.object.shape
-    scale = restoration.pixel_scale
     primary.header.update(
         {
             "EXTNAME": "OBJECT",
-            "CTYPE1": ("XDETECT", "along a row"),
-            "CTYPE2": ("YDETECT", "along a column"),
-            "CUNIT1": "arcsec",
-            "CUNIT2": "arcsec",
-            "CDELT1": scale,
-            "CDELT2": scale,
-            "CRPIX1": nx // 2 + 1,
-            "CRPIX2": ny // 2 + 1,
-            "CRVAL1": 0.0,
-            "CRVAL2": 0.0,
-            "WAVELNTH": restoration.wavelength,
-            "WAVEUNIT": "Angstrom",
+            **detector_cards(restoration.object.shape, restoration.pixel_scale, restoration.wavelength),
             "PATCH": (restoration.patch, "pixels across a patch"),
             "CREATOR": f"jaxinv {restoration.provenance.get('version', '')}".strip(),
         }
@@ -107,7 +94,7 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
             status=np.asarray(table["status"], np.int16),
             wavelength=number_of(path, first.header, "WAVELNTH", 0.0),
             pixel_scale=number_of(path, first.header, "CDELT1", 0.0),
-            header={key: first.header[key] for key in _KEPT if key in first.header},
+            header={key: first.header[key] for key in ORIGIN if key in first.header},
             provenance=read_provenance(hdus),
             **arrays,
         )

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from jaxinv.optics.burst import simulate_burst as simulate_burst
     from jaxinv.optics.deconvolution import BlindDeconvolution as BlindDeconvolution
     from jaxinv.optics.deconvolution import KnownObject as KnownObject
-    from jaxinv.optics.deconvolution import ObjectSpectrum as ObjectSpectrum
-    from jaxinv.optics.deconvolution import TransferFunctions as TransferFunctions
     from jaxinv.optics.detector import Detector as Detector
     from jaxinv.optics.karhunen_loeve import KarhunenLoeve as KarhunenLoeve
     from jaxinv.optics.layers import LayeredPointSpread as LayeredPointSpread
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from jaxinv.optics.telescope import Telescope as Telescope
     from jaxinv.optics.telescope import Vane as Vane
     from jaxinv.optics.telescope import find_telescope as find_telescope
+    from jaxinv.optics.transfer import ObjectSpectrum as ObjectSpectrum
+    from jaxinv.optics.transfer import TransferFunctions as TransferFunctions
     from jaxinv.optics.zernike import Zernike as Zernike
 
 _NAMES = {
@@ -57,14 +57,14 @@ _NAMES = {
     "Layer": "screens",
     "LayeredPointSpread": "layers",
     "Modes": "pupil",
-    "ObjectSpectrum": "deconvolution",
+    "ObjectSpectrum": "transfer",
     "PointSources": "scene",
     "PointSpread": "point_spread",
     "Pupil": "pupil",
     "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
-    "TransferFunctions": "deconvolution",
+    "TransferFunctions": "transfer",
     "Vane": "telescope",
     "Zernike": "zernike",
     "defocus_of": "point_spread",

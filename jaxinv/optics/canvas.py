@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv.forward import Parameters
-from jaxinv.optics.deconvolution import ObjectSpectrum, lowest, on_frame
+from jaxinv.optics.transfer import ObjectSpectrum, lowest, on_frame
 
 
 class Seen(NamedTuple):

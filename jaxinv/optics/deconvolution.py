@@ -30,114 +30,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
-from scipy.fft import next_fast_len
 
-from jaxinv.forward import Forward, Parameter, Parameters, Stage
 from jaxinv.noise import Noise
 from jaxinv.observation import Observation
-from jaxinv.optics.point_spread import PointSpread
-from jaxinv.optics.propagation import point_spread, transfer_function
-
-
-class TransferFunctions(Forward):
-    """The optical transfer functions of a `PointSpread`, on the frequencies that its telescope passes.
-
-    Predicts complex `(..., n_support, n_support // 2 + 1)`, 1 at frequency 0: the block of lowest frequencies of
-    `PointSpread.transfer_function`, which holds all that is not 0, at a fraction of its cost.
-
-    Args:
-        model: the telescope, its wavelength, modes and known aberrations, on the detector's pixels.
-        n_support: pixels of the smaller image; `None`: as few as hold the transfer function, and are quick. Channels of
-            other wavelengths need a common one.
-
-    Raises:
-        ValueError: fewer than hold the transfer function, or more than the detector has.
-    """
-
-    model: PointSpread
-    n_support: int = eqx.field(static=True)
-
-    def __init__(self, model: PointSpread, n_support: int | None = None) -> None:
-        self.model = model
-        fewest = min(2 * model.pupil.n_pixels, model.n_pixels)
-        if n_support is None:
-            n_support = min(_quick(fewest), model.n_pixels)
-        if not fewest <= n_support <= model.n_pixels or (n_support % 2 and n_support < model.n_pixels):
-            raise ValueError(
-                f"`n_support` is an even number from {fewest} to the detector's {model.n_pixels} pixels; "
-                f"found {n_support}"
-            )
-        self.n_support = int(n_support)
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return self.model.parameters
-
-    def __call__(self, parameters: Parameters) -> Array:
-        return self.of_phase(self.model.phase(parameters))
-
-    def of_phase(self, phase: Array) -> Array:
-        """Transfer functions of phases `(..., m, m)` on the pixels of the pupil [rad]."""
-        return transfer_function(point_spread(self.model.amplitude, phase, self.n_support))
-
-
-class ObjectSpectrum(Stage):
-    """Transfer functions times the root of the object's power spectrum, so that the noise's object is white.
-
-    s(v) = c / (1 + (v / v_0)^2)^(p / 2) with ln v_0 = `log_object_corner` and p = `object_slope`; the constant c makes
-    exp(`log_object_variance`) the variance of the object's pixels. Object by object, where there are several.
-
-    Args:
-        n_pixels: across a frame.
-        pixel_scale: [arcsec].
-        n_objects: that have a spectrum of their own; the channels of `objects`.
-        objects: of each channel, the number of the object that it shows; `None`: there is one object.
-
-    Raises:
-        ValueError: objects that are not numbered from 0 without gaps.
-    """
-
-    n_pixels: int = eqx.field(static=True)
-    pixel_scale: float = eqx.field(static=True)
-    objects: tuple[int, ...] | None = eqx.field(static=True)
-
-    def __init__(self, n_pixels: int, pixel_scale: float, objects: Sequence[int] | None = None) -> None:
-        self.n_pixels, self.pixel_scale = int(n_pixels), float(pixel_scale)
-        self.objects = checked_objects(objects)
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        shape = () if self.objects is None else (max(self.objects) + 1,)
-        return {
-            "log_object_variance": Parameter(shape=shape),
-            "log_object_corner": Parameter(shape=shape),
-            "object_slope": Parameter(shape=shape),
-        }
-
-    def power(self, parameters: Parameters, n_support: int | None = None) -> Array:
-        """Of the object's orthonormal transform, s `(*n_objects, n_support, n_support // 2 + 1)`."""
-        self.need(parameters)
-        variance, corner, slope = (jnp.asarray(parameters[name], float)[..., None, None] for name in self.parameters)
-
-        def shape(n_support: int) -> Array:
-            square = jnp.asarray(_square_frequency(self.n_pixels, n_support, self.pixel_scale), slope.dtype)
-            return jnp.exp(-slope / 2 * jnp.log1p(square * jnp.exp(-2 * corner)))
-
-        weight = jnp.asarray(_multiplicity(self.n_pixels, self.n_pixels), slope.dtype)
-        whole = jnp.sum(weight * shape(self.n_pixels), axis=(-2, -1), keepdims=True) / self.n_pixels**2
-        return jnp.exp(variance) * shape(n_support or self.n_pixels) / whole
-
-    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
-        power = self.power(parameters, prediction.shape[-2])
-        root = jnp.sqrt(power).astype(jnp.real(prediction).dtype)
-        if self.objects is None:
-            return prediction * root
-        if prediction.ndim < 4 or prediction.shape[-4] != len(self.objects):
-            raise ValueError(
-                f"the objects of {len(self.objects)} channels are told apart, the model predicts "
-                f"{prediction.shape}: expected (n_channels, n_frames, ...)"
-            )
-        return prediction * root[np.array(self.objects)][:, None]
+from jaxinv.optics.transfer import checked_objects, lowest, multiplicity, on_frame
 
 
 class Spectra(NamedTuple):
@@ -225,7 +121,7 @@ class BlindDeconvolution(Noise):
         mean = jnp.sum(values, axis=(-2, -1), keepdims=True) / count
         values = jnp.where(valid, values, mean)
         whole = jnp.fft.rfft2(values / self._sigma(values.dtype), norm="ortho")
-        power = (jnp.real(whole) ** 2 + jnp.imag(whole) ** 2) * _multiplicity(n, n)
+        power = (jnp.real(whole) ** 2 + jnp.imag(whole) ** 2) * multiplicity(n, n)
         rows, columns = lowest(n, n_support)
         outside = np.ones(whole.shape[-2:])
         outside[np.ix_(rows, columns)] = 0
@@ -318,7 +214,7 @@ class BlindDeconvolution(Noise):
         return jnp.asarray(self.frame_sigma, dtype)[..., None, None]
 
     def _weight(self, prediction: Array) -> Array:
-        return jnp.asarray(_multiplicity(self.n_pixels, prediction.shape[-2]), jnp.real(prediction).dtype)
+        return jnp.asarray(multiplicity(self.n_pixels, prediction.shape[-2]), jnp.real(prediction).dtype)
 
     def _by_object(self, prediction: Array, values: Array) -> list[tuple[Array, Array]]:
         """Whitened transfer functions and data of each object, `(n, ...)` of all the frames that show it."""
@@ -379,7 +275,7 @@ class KnownObject(Noise):
         spectra = data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
         real = jnp.real(prediction).dtype
         t, y = prediction / jnp.asarray(self.frame_sigma, real)[..., None, None], spectra.values
-        weight = jnp.asarray(_multiplicity(self.n_pixels, prediction.shape[-2]), real)
+        weight = jnp.asarray(multiplicity(self.n_pixels, prediction.shape[-2]), real)
         total = spectra.beyond
         for channels, mean, variance in self._by_object(t.ndim):
             own, rest = t[channels], y[channels] - t[channels] * mean
@@ -416,56 +312,6 @@ class KnownObject(Noise):
             return [(..., self.known.mean, self.known.variance)]
         of = lambda k: np.flatnonzero(np.array(self.objects) == k)  # noqa: E731
         return [(of(k), self.known.mean[k], self.known.variance[k]) for k in range(max(self.objects) + 1)]
-
-
-def on_frame(spectrum: Array, n_pixels: int) -> Array:
-    """`(..., n_pixels, n_pixels // 2 + 1)` of which the block of lowest frequencies is given, the rest 0."""
-    rows, columns = lowest(n_pixels, spectrum.shape[-2])
-    whole = jnp.zeros((*spectrum.shape[:-2], n_pixels, n_pixels // 2 + 1), spectrum.dtype)
-    return whole.at[..., rows[:, None], columns].set(spectrum)
-
-
-def checked_objects(objects: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Numbers of objects, one of each channel.
-
-    Raises:
-        ValueError: they do not count from 0 without gaps.
-    """
-    if objects is None:
-        return None
-    found = tuple(int(k) for k in objects)
-    if not found or set(found) != set(range(max(found) + 1)):
-        raise ValueError(f"`objects` numbers the object of each channel, from 0 without gaps; found {found}")
-    return found
-
-
-def _quick(size: int) -> int:
-    """The next even size whose transform is quick."""
-    found: Any = next_fast_len(-(-size // 2), real=True)
-    return 2 * int(found)
-
-
-def lowest(n_pixels: int, n_support: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the lowest frequencies in a transform of `n_pixels`, in the layout of a smaller one."""
-    above = n_support // 2
-    rows = np.concatenate([np.arange(n_support - above), np.arange(n_pixels - above, n_pixels)])
-    return rows, np.arange(n_support // 2 + 1)
-
-
-def _multiplicity(n_pixels: int, n_support: int) -> np.ndarray:
-    """How often a column of the half plane counts in the whole one, `(n_support // 2 + 1,)`."""
-    weight = np.full(n_support // 2 + 1, 2.0)
-    weight[0] = 1
-    if n_support == n_pixels and n_pixels % 2 == 0:
-        weight[-1] = 1
-    return weight
-
-
-def _square_frequency(n_pixels: int, n_support: int, pixel_scale: float) -> np.ndarray:
-    rows, columns = lowest(n_pixels, n_support)
-    v = np.fft.fftfreq(n_pixels, pixel_scale)[rows]
-    u = columns / (n_pixels * pixel_scale)
-    return v[:, None] ** 2 + u**2
 
 
 def _square(x: Array) -> Array:

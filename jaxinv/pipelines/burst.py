@@ -103,12 +103,7 @@ def plan_burst(
         ValueError, KeyError: an option has another unit, a telescope is not known, an object too small or not finite.
     """
     config = config or SimulateBurstConfig()
-    if config.diameter is None:
-        telescope = find_telescope(config.telescope)
-    else:
-        telescope = Telescope(
-            in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration")
-        )
+    telescope = telescope_of(config)
     wavelength = in_unit(config.wavelength, "Angstrom", "wavelength")
     scale = in_unit(config.pixel_scale, "arcsec", "pixel_scale")
     r0 = telescope.diameter / config.d_over_r0 if config.d_over_r0 else in_unit(config.r0 or "0.1", "m", "r0")
@@ -225,6 +220,17 @@ class MakeFrames:
 
 _ARRAYS = ("frames", "psf", "phase", "wavefront", "saturated")
 """Of `optics.Burst`, one for each frame."""
+
+
+def telescope_of(config: Any) -> Telescope:
+    """The telescope that options name, or describe.
+
+    Raises:
+        KeyError, ValueError: it is not known, or its numbers have another unit.
+    """
+    if config.diameter is None:
+        return find_telescope(config.telescope)
+    return Telescope(in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration"))
 
 
 def in_unit(text: str, unit: str, option: str) -> float:

@@ -29,17 +29,11 @@ from jaxtyping import Array
 
 from jaxinv.forward import Forward
 from jaxinv.optics.canvas import Canvas, Seen, taper
-from jaxinv.optics.deconvolution import (
-    BlindDeconvolution,
-    KnownObject,
-    ObjectSpectrum,
-    Posterior,
-    Spectra,
-    TransferFunctions,
-)
+from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject, Posterior, Spectra
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
 from jaxinv.optics.telescope import Telescope
+from jaxinv.optics.transfer import ObjectSpectrum, TransferFunctions
 from jaxinv.optimize.lbfgs import descend
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
@@ -60,6 +54,8 @@ _WORTH = 0.8
 """Of what is not explained, which a search has to leave at most, to be gone on with."""
 _BANDS = 10
 """Of modes, in which the data's curvature is measured together."""
+_SHOWN, _UNSEEN = 0.5, 1e3
+"""Of a patch, that a frame has to show; and the noise, in units of the light, of frames that do not."""
 _HELD = 1e-4
 """Of its standard deviation, for a mode that is held at 0."""
 _SCENE = {
@@ -82,7 +78,8 @@ class Patch(NamedTuple):
         gain: `(n_channels, n_frames)` of each frame's light, relative to the mean.
         scene: parameters of the object's power spectrum.
         d_over_r0: telescope's diameter over Fried's parameter.
-        chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance.
+        chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
+            shows less than half of the patch, and is left out.
         evaluations: of the loss for the whole burst.
         converged: whether the residuals are what noise explains.
     """
@@ -161,7 +158,7 @@ class Restorer:
         return np.where(np.arange(self.n_modes) < n_active, width, _HELD * width).astype(np.float32)
 
     def restore(self, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> Patch:
-        """The object and the wavefronts behind frames of it.
+        """The object and the wavefronts behind frames of it; NaN where fewer than two of them show it.
 
         Args:
             frames: `(n_channels, n_frames, n_pixels, n_pixels)`, brought to cover each other within a few pixels.
@@ -169,6 +166,9 @@ class Restorer:
             sigma: of the noise in the unit of the frames, `(n_channels, n_frames)` or one number.
         """
         work = _Restoration(self, frames, mask, sigma)
+        if not np.isfinite(work.level):
+            work.d_over_r0 = np.nan
+            return work.patch()
         for n_active, noise in _LEVELS:
             work.descend(n_active, noise, learn=True)
         if self.draws:
@@ -184,17 +184,24 @@ class _Restoration:
     def __init__(self, tools: Restorer, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> None:
         self.tools = tools
         canvas = tools.canvas
-        self.mask = np.asarray(mask, bool) & np.isfinite(frames)
+        valid = np.asarray(mask, bool) & np.isfinite(frames)
+        # Frames that show less than half of the patch are left out; one alone says nothing.
+        self.shown = valid.mean(axis=(-2, -1)) >= _SHOWN
+        self.mask = valid & self.shown[..., None, None]
         self.given = np.where(self.mask, frames, 0).astype(np.float32)
         shape = self.given.shape[:2]
-        window = canvas.window * self.mask.all(axis=(0, 1))
-        self.gain = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
-        self.level = float(self.gain.mean())
-        self.gain = self.gain / self.level
-        self.sigma = np.broadcast_to(np.asarray(sigma, float) / self.level, shape).astype(np.float32)
+        common = self.mask[self.shown].all(axis=0) & (self.shown.any(axis=0).sum() * shape[0] > 1)
+        window = canvas.window * common
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.gain = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
+        self.level = float(np.mean(self.gain[self.shown])) if self.shown.any() else np.nan
+        self.gain = np.where(self.shown, self.gain / self.level, 1)
+        own = np.broadcast_to(np.asarray(sigma, float) / self.level, shape)
+        self.sigma = np.where(self.shown, own, _UNSEEN).astype(np.float32)
         self.window = float(np.sqrt(np.mean(canvas.window**2)))
         flat = self.flattened
-        self.contrast = float(np.sqrt(np.sum(window * flat.mean(axis=(0, 1)) ** 2) / np.sum(window)))
+        mean = flat.sum(axis=(0, 1)) / max(self.shown.sum(), 1)
+        self.contrast = float(np.sqrt(np.sum(window * mean**2) / max(np.sum(window), 1e-3)))
         cutoff = tools.telescope.diameter / (tools.wavelength * ANGSTROM) * ARCSEC
         self.middle = {
             "log_object_variance": 2 * np.log(self.contrast),
@@ -209,7 +216,7 @@ class _Restoration:
             jnp.zeros((shape[0] * shape[1], tools.n_pixels, tools.n_pixels), jnp.float32),
         )
         # Before anything is known of the object, what all frames show counts, with a window of its own.
-        self.data = flat * _soft(np.asarray(self.mask.all(axis=(0, 1))), canvas.ramp)
+        self.data = flat * _soft(np.asarray(common), canvas.ramp)
         self.chi2 = np.full(shape, np.inf)
         self.evaluations = 0
         self.random = np.random.default_rng(tools.seed)
@@ -223,7 +230,12 @@ class _Restoration:
     @property
     def explained(self) -> bool:
         """Whether the residuals are what noise explains."""
-        return float(self.chi2.mean()) < _EXPLAINED
+        return self.residual < _EXPLAINED
+
+    @property
+    def residual(self) -> float:
+        """Mean squared, in units of the noise's variance."""
+        return float(self.chi2[self.shown].mean()) if self.shown.any() else np.nan
 
     @property
     def wavefront(self) -> np.ndarray:
@@ -236,10 +248,8 @@ class _Restoration:
         return {name: np.asarray(x, np.float32) for name, x in zip(_SCENE, self.vector[-3:], strict=True)}
 
     def noise(self, share: float) -> np.ndarray:
-        """That of the windowed frames: at least a share of the contrast, and at least what is not explained yet."""
-        excess = min(float(np.sqrt(max(self.chi2.mean(), 1.0))), 1e3)
-        own = self.sigma * (excess if share == 0 else 1.0)
-        return (self.window * np.maximum(own, share * self.contrast)).astype(np.float32)
+        """That of the windowed frames, and at least a share of their contrast."""
+        return (self.window * np.maximum(self.sigma, share * self.contrast)).astype(np.float32)
 
     def problem(self, n_active: int, sigma: np.ndarray) -> Problem:
         """The burst at a level."""
@@ -278,6 +288,8 @@ class _Restoration:
         found = self.wavefront[:, low] ** 2 / expected
         scale = self.d_over_r0 ** (5 / 3)
         determined = felt / (felt + 1 / (expected * scale))
+        if not np.isfinite(found).all():
+            return
         ratio = float(np.clip(found.sum() / max(determined.sum(), 1e-3) / scale, 0.5, 2.0))
         self.d_over_r0 = float(np.clip(self.d_over_r0 * ratio ** (3 / 5), 0.3, 60.0))
 
@@ -289,10 +301,11 @@ class _Restoration:
         self.data = data if canvas.ramp else flat
         seen = np.asarray(self.seen.frames).reshape(flat.shape)
         residual = np.where(self.mask, flat - seen, 0)
-        self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
         weight = self.mask * canvas.window
-        change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
-        self.gain = self.gain * (1 + change - change.mean())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
+            change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
+        self.gain = np.where(self.shown, self.gain * (1 + change - np.mean(change[self.shown])), self.gain)
 
     def searched(self) -> _Restoration:
         """The same after searches; without them, where they do not explain the residuals.
@@ -301,11 +314,11 @@ class _Restoration:
         """
         found = copy.copy(self)
         for k in range(_SEARCHES):
-            before = float(found.chi2.mean())
+            before = found.residual
             found.search([*_LEVELS, (_SEARCHED, _LAST)] if k else list(_LEVELS))
             if found.explained and k == _SEARCHES - 1:
                 return found
-            if float(found.chi2.mean()) - 1 > _WORTH * (before - 1) and not found.explained:
+            if found.residual - 1 > _WORTH * (before - 1) and not found.explained:
                 break
             found.descend(*_LEVELS[-1])
         self.evaluations = found.evaluations
@@ -332,7 +345,7 @@ class _Restoration:
             one = jax.tree.map(lambda x: x[0], known)
             problem = Problem(tools.exposure, KnownObject(tools.n_pixels, jnp.asarray(sigma[:, 0]), one), prior)
             steps = _SEARCH_STEPS * (2 if k == len(levels) - 1 else 1)
-            found, cost = _searched(problem, sigma.T, known, values, starts, unit, steps)
+            found, cost = _searched(problem, sigma.T, known, values, starts, unit, jnp.asarray(steps))
             starts, cost = np.array(found), np.asarray(cost)
             self.evaluations += tools.draws * steps
         best = np.argmin(np.where(np.isfinite(cost), cost, np.inf), axis=1)
@@ -399,7 +412,7 @@ def _searched(
     values: Any,
     starts: Any,
     unit: Any,
-    steps: int,
+    steps: Array,
 ) -> tuple[Array, Array]:
     """`(n_frames, n_draws, n_modes)` from starts of that shape, and the cost of each."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,8 +16,8 @@ from jaxinv.compute.store import Store
 from jaxinv.observation import FrameBurst
 from jaxinv.optics.alignment import cut, noise_of, shifts_of
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, nyquist
-from jaxinv.optics.telescope import Telescope, find_telescope
-from jaxinv.pipelines.burst import in_unit
+from jaxinv.optics.telescope import Telescope
+from jaxinv.pipelines.burst import telescope_of
 from jaxinv.pipelines.config import RestoreConfig
 from jaxinv.pipelines.patch import Restorer
 from jaxinv.results.restoration import PatchStatus, Restoration
@@ -94,7 +95,7 @@ def plan_restoration(burst: FrameBurst, config: RestoreConfig | None = None) -> 
     size -= size % 2
     if size > field:
         raise ValueError(f"a patch of {size} pixels is larger than the field of {ny} x {nx}: take --patch smaller")
-    filled = np.where(finite, frames, means[:, None, None])
+    filled = np.stack([_filled(frame, good) for frame, good in zip(frames, finite, strict=True)])
     shifts = shifts_of(filled)
     cutoff = telescope.diameter / (burst.wavelength * ANGSTROM) * ARCSEC * burst.pixel_scale
     sigma = noise_of(filled, cutoff) if config.noise is None else config.noise * means
@@ -110,17 +111,6 @@ def plan_restoration(burst: FrameBurst, config: RestoreConfig | None = None) -> 
         seed=config.seed,
     )
     return RestorationPlan(config, dataclasses.replace(burst, frames=frames), tools, sigma, shifts, corners)
-
-
-def telescope_of(config: Any) -> Telescope:
-    """The telescope that options name, or describe.
-
-    Raises:
-        KeyError, ValueError: it is not known, or its numbers have another unit.
-    """
-    if config.diameter is None:
-        return find_telescope(config.telescope)
-    return Telescope(in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration"))
 
 
 def restore(
@@ -214,7 +204,7 @@ class RestorePatches:
         for frames, shifts, index in zip(inputs["frames"], inputs["shifts"], inputs["index"], strict=True):
             tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
             found = tools.restore(frames[None], np.isfinite(frames)[None], self.sigma[None])
-            finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).all()
+            finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).any()
             status = PatchStatus.RESTORED if found.converged else PatchStatus.UNEXPLAINED
             out.append(
                 {
@@ -229,6 +219,18 @@ class RestorePatches:
                 }
             )
         return {name: np.stack([each[name] for each in out]) for name in out[0]}
+
+
+def _filled(frame: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """A frame whose missing pixels are what is around them: as the mean they would count as noise."""
+    if good.all():
+        return frame
+    from astropy.convolution import Gaussian2DKernel, interpolate_replace_nans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of holes that are larger than the kernel
+        near = interpolate_replace_nans(np.where(good, frame, np.nan), Gaussian2DKernel(1.0))
+    return np.where(np.isfinite(near), near, frame[good].mean()).astype(np.float32)
 
 
 def _corners(length: int, size: int) -> np.ndarray:

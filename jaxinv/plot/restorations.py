@@ -74,6 +74,7 @@ def _residuals(axis: Axes, restoration: Restoration) -> None:
     """Of every frame in every patch."""
     values = restoration.chi2[np.isfinite(restoration.chi2)]
     axis.hist(values, bins=30, color=PALETTE["band"])
+    axis.locator_params(axis="x", nbins=4)
     axis.axvline(1, color=PALETTE["data"], lw=1, ls="--")
     axis.set_xlabel("squared residual / noise", fontsize=8)
     axis.set_title("residuals by frame and patch", fontsize=9)

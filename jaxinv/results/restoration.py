@@ -40,7 +40,8 @@ class Restoration:
         corners: `(n_patches, 2)` first pixel of each patch, y and x.
         patch: pixels across each.
         r0: `(n_patches,)` Fried's parameter at the wavelength [m].
-        chi2: `(n_patches, n_frames)` mean squared residuals in units of the noise's variance.
+        chi2: `(n_patches, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
+            shows less than half of a patch, and is left out there.
         gain: `(n_patches, n_frames)` of each frame's light, relative to the mean.
         shifts: `(n_patches, n_frames, 2)` whole pixels by which frames were moved first, y and x.
         status: `(n_patches,)` a `PatchStatus`.

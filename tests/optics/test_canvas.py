@@ -5,7 +5,7 @@ import numpy as np
 
 from jaxinv import optics
 from jaxinv.optics.canvas import Canvas, Seen
-from jaxinv.optics.deconvolution import ObjectSpectrum, on_frame
+from jaxinv.optics.transfer import ObjectSpectrum, on_frame
 
 SPECTRUM = {"log_object_variance": np.log(0.02), "log_object_corner": np.log(2.0), "object_slope": 3.0}
 

@@ -9,8 +9,9 @@ from scipy import stats
 
 import jaxinv as ji
 from jaxinv import optics
-from jaxinv.optics.deconvolution import Spectra, checked_objects
+from jaxinv.optics.deconvolution import Spectra
 from jaxinv.optics.propagation import seen_through
+from jaxinv.optics.transfer import checked_objects
 
 SCALE = 0.059
 DISC = optics.Telescope(1.0)

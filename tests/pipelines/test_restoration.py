@@ -72,6 +72,24 @@ def test_a_search_and_missing_pixels(burst: FrameBurst) -> None:
     found = restore(dataclasses.replace(burst, frames=frames), dataclasses.replace(QUICK, draws=2))
     assert np.isfinite(found.object).all()
     assert error_of(found.object, truth_of(burst)) < 0.2
+    assert found.sigma == pytest.approx(0.003, rel=0.15)  # holes are no noise
+
+
+def test_frames_that_do_not_show_a_patch(burst: FrameBurst) -> None:
+    frames = np.concatenate([burst.frames, burst.frames[:, :, ::-1]], axis=2)
+    frames[2, :, :50] = np.nan
+    field = dataclasses.replace(burst, frames=frames, truth={})
+    found = restore(field, dataclasses.replace(QUICK, patch=64))
+    assert np.isfinite(found.object).all()
+    assert np.isnan(found.chi2[0, 2])
+    assert np.isfinite(found.chi2[-1]).all()
+    assert PatchStatus.FAILED not in found.status
+    frames[:3, :, :50] = np.nan  # one frame alone says nothing
+    found = restore(field, dataclasses.replace(QUICK, patch=64))
+    assert found.status[0] == PatchStatus.FAILED
+    assert found.status[-1] != PatchStatus.FAILED
+    assert np.isnan(found.object[:, :20]).all()
+    assert np.isfinite(found.object[:, -20:]).all()
 
 
 def test_patches_are_stitched_and_a_cut_run_goes_on(
