@@ -20,10 +20,16 @@ CAMERA = GROUPS["camera"]
 
 @with_options(RestoreConfig)
 def restore(
-    burst: Annotated[Path, Parameter(help="a FITS cube (frame, y, x), or a folder of FITS frames")],
+    burst: Annotated[Path, Parameter(help="a FITS or HDF5 cube (frame, y, x), or a folder of frames")],
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="where the object goes: OUT.fits")],
+    diversity: Annotated[
+        Path | None, Parameter(help="the same exposures out of focus, by --defocus: phase diversity", group=CAMERA)
+    ] = None,
+    dataset: Annotated[
+        str | None, Parameter(help="of an HDF5 file, that holds the frames; default: the only one", group=CAMERA)
+    ] = None,
     dark: Annotated[Path | None, Parameter(help="to be taken off the frames (FITS)", group=CAMERA)] = None,
     flat: Annotated[Path | None, Parameter(help="to divide the frames by (FITS)", group=CAMERA)] = None,
     bad_pixels: Annotated[Path | None, Parameter(help="not 0 where a pixel is bad (FITS)", group=CAMERA)] = None,
@@ -41,7 +47,8 @@ def restore(
 
         jaxinv restore burst.fits --telescope SST --wavelength "6173 angstrom" --pixel-scale "0.059 arcsec" -o out.fits
         jaxinv restore frames/ --diameter 1.0 --wavelength 8542 --pixel-scale 0.059 --dark dark.fits -o out.fits
-        jaxinv restore burst.fits --draws 0 --workers 2 -o out.fits
+        jaxinv restore burst.h5 --draws 0 --workers 2 -o out.fits
+        jaxinv restore focus.fits --diversity defocus.fits --defocus 1 --telescope Sunrise -o out.fits
     """
     from jaxinv import io
     from jaxinv.pipelines.burst import in_unit
@@ -50,20 +57,23 @@ def restore(
 
     maps = {"dark": dark, "flat": flat, "bad": bad_pixels}
     picture = picture_of(output, quicklook, no_quicklook)
-    sources = [str(path) for path in (burst, *maps.values()) if path is not None]
+    sources = [str(path) for path in (burst, diversity, *maps.values()) if path is not None]
     check_outputs(output, picture, inputs=[*sources, config])
     given = {
         name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
         for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
     }
-    frames = io.read_burst(burst, **given)
+    frames = io.read_burst(burst, dataset=dataset, **given)
+    second = None if diversity is None else io.read_burst(diversity, dataset=dataset, **given)
     seen: dict[str, Any] = {name: None if path is None else io.read_map(path) for name, path in maps.items()}
     digest = sha256(sources)
-    kinds = " ".join(name for name, path in maps.items() if path is not None)
-    job = Job(output, fingerprint_of(options, digest, kinds=kinds), running, picture=picture)
+    kinds = " ".join(name for name, path in {**maps, "diversity": diversity}.items() if path is not None)
+    job = Job(output, fingerprint_of(options, digest, kinds=kinds, dataset=dataset or ""), running, picture=picture)
 
     def plan() -> Any:
-        ready = plan_restoration(calibrated(frames, saturation=options.saturation, **seen), options)
+        without_camera = lambda frames: calibrated(frames, saturation=options.saturation, **seen)  # noqa: E731
+        diverse = None if second is None else without_camera(second)
+        ready = plan_restoration(without_camera(frames), options, diversity=diverse)
         describe(ready, running.say)
         return RestorationRun(ready)
 
@@ -75,6 +85,7 @@ def restore(
         yield f"r0          {middle:.3g} m{spread}; residuals {np.nanmedian(found.chi2):.2f} of the noise's variance"
         before = np.nanstd(found.best_frame) / np.nanmean(found.best_frame)
         yield f"contrast    {100 * before:.2f} % in the best frame, {100 * found.contrast:.2f} % restored"
+        yield f"error       {100 * np.nanmedian(found.relative_error):.1f} % of the contrast"
 
     kind = Kind(io.read_restoration, io.write_restoration, draw)
     job.do(plan, kind, origin=origin_of(options, sources, digest), summary=summary, objects="patches")
@@ -88,10 +99,11 @@ def describe(plan: Any, say: Any) -> None:
     obscured = f", {tools.telescope.obscuration:g} m obscured" if tools.telescope.obscuration else ""
     name = tools.telescope.name or "given"
     say(f"telescope   {name}: {tools.telescope.diameter:g} m{obscured}; {burst.wavelength:g} angstrom")
-    bad = int(np.sum(~np.isfinite(burst.frames)))
+    bad = int(np.sum(~np.isfinite(plan.channels)))
     missing = f", {bad} pixels missing" if bad else ""
-    say(f"frames      {n_frames} of {ny} x {nx} pixels of {burst.pixel_scale:g} arcsec{missing}")
-    relative = float(np.median(plan.sigma / np.nanmean(burst.frames, axis=(1, 2))))
+    twice = f", and {plan.config.defocus:g} waves out of focus" if len(plan.channels) > 1 else ""
+    say(f"frames      {n_frames} of {ny} x {nx} pixels of {burst.pixel_scale:g} arcsec{twice}{missing}")
+    relative = float(np.median(plan.sigma / np.nanmean(plan.channels, axis=(2, 3))))
     measured = "" if plan.config.noise is not None else ", measured"
     moved = int(np.abs(plan.shifts).max())
     say(f"noise       {relative:.2e} of the mean{measured}; frames moved by up to {moved} pixels")

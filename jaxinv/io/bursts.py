@@ -1,4 +1,4 @@
-"""Bursts of frames as FITS: the frames first, then what is known of them, each as an image of its own."""
+"""Bursts of frames as FITS: the frames first, then what is known of them, each as an image of its own. Or as HDF5."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxinv.io.errors import InputError
 from jaxinv.io.fits import image_of, number_of, open_fits, write_fits
+from jaxinv.io.hdf5 import HDF5_ENDINGS, Stack, is_hdf5, read_frames
 from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.observation import FrameBurst
 
@@ -90,40 +91,41 @@ def write_burst(path: str | os.PathLike[str], burst: FrameBurst, *, overwrite: b
 
 
 def read_burst(
-    path: str | os.PathLike[str], *, wavelength: float | None = None, pixel_scale: float | None = None
+    path: str | os.PathLike[str],
+    *,
+    wavelength: float | None = None,
+    pixel_scale: float | None = None,
+    dataset: str | None = None,
 ) -> FrameBurst:
-    """Frames of a burst: of a file that `write_burst` wrote, of any FITS cube, or of a folder of FITS frames.
+    """Frames of a burst: a file that `write_burst` wrote, any FITS or HDF5 cube, or a folder of such files.
 
     Args:
-        path: a file whose first image has three axes (frame, y, x); or a folder, whose FITS files are frames or stacks
-            of frames in the order of their names.
-        wavelength: [angstrom]; `None`: the card `WAVELNTH`, in the unit of `WAVEUNIT`.
+        path: a file whose first image has three axes (frame, y, x), or two: a single frame; or a folder, whose files
+            are frames or stacks of frames in the order of their names.
+        wavelength: [angstrom]; `None`: the card `WAVELNTH`, in the unit of `WAVEUNIT`; of HDF5, attributes of these
+            names.
         pixel_scale: [arcsec]; `None`: the card `CDELT1`, in the unit of `CUNIT1`.
+        dataset: of HDF5, the one that holds the frames; `None`: the only one with three axes.
 
     Raises:
         InputError: the file is missing, damaged, or holds no frames; frames have different sizes; or nothing says their
             wavelength and scale.
     """
     files = _files(path)
-    with open_fits(files[0]) as hdus:
-        first = _first(files[0], hdus, len(files))
-        wavelength = _said(files[0], first.header, "WAVELNTH", "WAVEUNIT", "Angstrom", wavelength)
-        pixel_scale = _said(files[0], first.header, "CDELT1", "CUNIT1", "arcsec", pixel_scale)
-        header = {key: first.header[key] for key in ORIGIN if key in first.header}
-        provenance = read_provenance(hdus)
-        there = [name for name in _TRUTH if name.upper() in hdus and hdus[name.upper()] is not first]
-        truth = {name: np.array(image_of(path, hdus[name.upper()]), np.float32) for name in there}
-        if "STARS" in hdus:
-            truth["stars"] = np.stack([np.asarray(hdus["STARS"].data[name], float) for name in _STARS], axis=1)
-    frames = [_frames(file, len(files)) for file in files]
-    for file, each in zip(files, frames, strict=True):
-        if each.shape[1:] != frames[0].shape[1:]:
+    stacks = [read_frames(file, dataset) if is_hdf5(file) else _fits_frames(file) for file in files]
+    header = stacks[0].header
+    wavelength = _said(files[0], header, "WAVELNTH", "WAVEUNIT", "Angstrom", wavelength)
+    pixel_scale = _said(files[0], header, "CDELT1", "CUNIT1", "arcsec", pixel_scale)
+    origin = {key: header[key] for key in ORIGIN if key in header}
+    shape = stacks[0].frames.shape[1:]
+    for file, each in zip(files, stacks, strict=True):
+        if each.frames.shape[1:] != shape:
             raise InputError(
-                f"frames of unequal size: {files[0].name} has {frames[0].shape[1:]} pixels, {file.name} has "
-                f"{each.shape[1:]}"
+                f"frames of unequal size: {files[0].name} has {shape} pixels, {file.name} has {each.frames.shape[1:]}"
             )
+    frames = np.concatenate([each.frames for each in stacks])
     try:
-        return FrameBurst(np.concatenate(frames), wavelength, pixel_scale, header, truth, provenance)
+        return FrameBurst(frames, wavelength, pixel_scale, origin, stacks[0].truth, stacks[0].provenance)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -132,25 +134,24 @@ def _files(path: str | os.PathLike[str]) -> list[Path]:
     place = Path(path)
     if not place.is_dir():
         return [place]
-    files = sorted(each for each in place.iterdir() if each.name.lower().endswith(_ENDINGS))
+    files = sorted(each for each in place.iterdir() if each.name.lower().endswith((*_ENDINGS, *HDF5_ENDINGS)))
     if not files:
-        raise InputError(f"{path} is a folder without FITS files")
+        raise InputError(f"{path} is a folder without FITS or HDF5 files")
     return files
 
 
-def _first(path: Path, hdus: Any, n_files: int) -> Any:
-    """The first image: three axes, or a single frame of many files."""
-    first = next((hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 1), None)
-    axes = 0 if first is None else first.header["NAXIS"]
-    if axes != 3 and not (axes == 2 and n_files > 1):
-        raise InputError(f"{path} holds no burst: its first image has {axes} axes, expected three (frame, y, x)")
-    return first
-
-
-def _frames(path: Path, n_files: int) -> np.ndarray:
+def _fits_frames(path: Path) -> Stack:
     with open_fits(path) as hdus:
-        values = np.array(image_of(path, _first(path, hdus, n_files)), np.float32)
-    return values if values.ndim == 3 else values[None]
+        first = next((hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 1), None)
+        axes = 0 if first is None else first.header["NAXIS"]
+        if first is None or axes not in (2, 3):
+            raise InputError(f"{path} holds no burst: its first image has {axes} axes, expected three (frame, y, x)")
+        values = np.array(image_of(path, first), np.float32)
+        there = [name for name in _TRUTH if name.upper() in hdus and hdus[name.upper()] is not first]
+        truth = {name: np.array(image_of(path, hdus[name.upper()]), np.float32) for name in there}
+        if "STARS" in hdus:
+            truth["stars"] = np.stack([np.asarray(hdus["STARS"].data[name], float) for name in _STARS], axis=1)
+        return Stack(values.reshape(-1, *values.shape[-2:]), dict(first.header), truth, read_provenance(hdus))
 
 
 def _said(path: Any, header: Any, card: str, unit_card: str, unit: str, given: float | None) -> float:

@@ -14,10 +14,12 @@ from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.results.restoration import PatchStatus, Restoration
 
 _IMAGES = {
+    "error": ("", "standard error of the object, on the frequencies that the telescope passes"),
     "best_frame": ("", "the frame of highest contrast, before"),
     "psf": ("", "of each frame in the middle of the field, sum 1, without the frames' shifts"),
     "wavefront": ("rad", "coefficients of Karhunen-Loeve modes: patch, frame, mode"),
     "chi2": ("", "mean squared residuals over the noise's variance: patch, frame"),
+    "residual_power": ("", "of the residuals over the noise's: patch, band up to Nyquist's frequency"),
     "gain": ("", "of each frame's light: patch, frame"),
     "shifts": ("pixel", "by which frames were moved, y and x: patch, frame"),
     "sigma": ("", "of the noise of each frame, in the unit of the frames"),
@@ -61,6 +63,7 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
         "x": ("J", "pixel", corners[:, 1]),
         "y": ("J", "pixel", corners[:, 0]),
         "r0": ("D", "m", restoration.r0),
+        "relative_error": ("D", None, restoration.relative_error),
         "status": ("I", None, restoration.status),
     }
     table = fits.BinTableHDU.from_columns(
@@ -68,6 +71,7 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
         name="PATCHES",
     )
     table.header["COMMENT"] = "x and y: first pixel of a patch, from 0"
+    table.header["COMMENT"] = "relative_error: rms error of the object over its rms contrast"
     for code in PatchStatus:
         table.header[f"STATUS{int(code)}"] = f"{code.name}: {code.message}"
     hdus += [table, provenance_table(restoration.provenance)]
@@ -91,6 +95,7 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
             corners=np.stack([np.asarray(table["y"], int), np.asarray(table["x"], int)], axis=1),
             patch=int(number_of(path, first.header, "PATCH", 0)),
             r0=np.asarray(table["r0"], float),
+            relative_error=np.asarray(table["relative_error"], float),
             status=np.asarray(table["status"], np.int16),
             wavelength=number_of(path, first.header, "WAVELNTH", 0.0),
             pixel_scale=number_of(path, first.header, "CDELT1", 0.0),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jaxinv.optics.telescope import Vane as Vane
     from jaxinv.optics.telescope import find_telescope as find_telescope
     from jaxinv.optics.transfer import ObjectSpectrum as ObjectSpectrum
+    from jaxinv.optics.transfer import Registration as Registration
     from jaxinv.optics.transfer import TransferFunctions as TransferFunctions
     from jaxinv.optics.zernike import Zernike as Zernike
 
@@ -64,6 +65,7 @@ _NAMES = {
     "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
+    "Registration": "transfer",
     "TransferFunctions": "transfer",
     "Vane": "telescope",
     "Zernike": "zernike",

@@ -13,7 +13,7 @@ part there.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -69,7 +69,7 @@ class Canvas(eqx.Module):
         edge = taper(self.n_pixels, self.ramp)
         return np.outer(edge, edge)
 
-    def field(self, image: Array) -> Array:
+    def field(self, image: Any) -> Any:
         """The part of a canvas `(..., n_canvas, n_canvas)` that frames show."""
         inner = slice(self.margin, self.margin + self.n_pixels)
         return image[..., inner, inner]

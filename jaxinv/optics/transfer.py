@@ -62,6 +62,33 @@ class TransferFunctions(Forward):
         return transfer_function(point_spread(self.model.amplitude, phase, self.n_support))
 
 
+class Registration(Stage):
+    """Channels that do not lie on each other: the images of each are moved by a fraction of a pixel.
+
+    The parameter `registration` `(n_channels, 2)` [pixel], y and x, says by how much.
+
+    Args:
+        n_pixels: across a frame.
+        n_channels: how many.
+    """
+
+    n_pixels: int = eqx.field(static=True)
+    n_channels: int = eqx.field(static=True)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {"registration": Parameter("pixel", (self.n_channels, 2))}
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        self.need(parameters)
+        rows, columns = lowest(self.n_pixels, prediction.shape[-2])
+        v, u = np.fft.fftfreq(self.n_pixels)[rows][:, None], columns / self.n_pixels
+        shift = jnp.asarray(parameters["registration"], jnp.real(prediction).dtype)[..., None, None]
+        turn = 2 * jnp.pi * (v * shift[:, 0] + u * shift[:, 1])
+        turn = turn.reshape(self.n_channels, *(1,) * (prediction.ndim - 3), *turn.shape[-2:])
+        return prediction * jnp.exp(-1j * turn.astype(shift.dtype))
+
+
 class ObjectSpectrum(Stage):
     """Transfer functions times the root of the object's power spectrum, so that the noise's object is white.
 

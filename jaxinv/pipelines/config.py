@@ -328,6 +328,9 @@ class RestoreConfig:
         None, "rms relative to the mean; default: measured beyond the telescope's cutoff", "camera"
     )
     saturation: Positive | None = option(None, "of a raw pixel, from which on it is left out", "camera")
+    defocus: Number | None = option(
+        None, "of the diversity's frames, centre to edge of the pupil [waves]; above 0: before the focus", "telescope"
+    )
     patch: Pixels | None = option(
         None, "pixels across a patch; default: 128, or a field up to 160 as a whole", "restoration"
     )

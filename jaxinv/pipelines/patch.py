@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject, Posteri
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
 from jaxinv.optics.telescope import Telescope
-from jaxinv.optics.transfer import ObjectSpectrum, TransferFunctions
+from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions
+from jaxinv.optics.uncertainty import object_error, residual_power
 from jaxinv.optimize.lbfgs import descend
 from jaxinv.optimize.objective import Objective
 from jaxinv.problem import Problem
@@ -56,6 +58,8 @@ _BANDS = 10
 """Of modes, in which the data's curvature is measured together."""
 _SHOWN, _UNSEEN = 0.5, 1e3
 """Of a patch, that a frame has to show; and the noise, in units of the light, of frames that do not."""
+BANDS = 16
+"""Of spatial frequency, in which residuals are compared with the noise."""
 _HELD = 1e-4
 """Of its standard deviation, for a mode that is held at 0."""
 _SCENE = {
@@ -73,11 +77,14 @@ class Patch(NamedTuple):
 
     Attributes:
         object: `(n_canvas, n_canvas)` in units of the frames, with the margin around their field.
+        error: `(n_pixels, n_pixels)` of it, on the frequencies that the telescope passes; see `optics.uncertainty`.
         frames: `(n_channels, n_frames, n_pixels, n_pixels)` that it predicts, without noise.
         wavefront: `(n_frames, n_modes)` [rad].
         gain: `(n_channels, n_frames)` of each frame's light, relative to the mean.
+        registration: `(n_channels, 2)` [pixel], y and x, by which channels are moved against the first.
         scene: parameters of the object's power spectrum.
         d_over_r0: telescope's diameter over Fried's parameter.
+        residual_power: `(BANDS,)` over the noise's, at equal steps of spatial frequency up to Nyquist's.
         chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
             shows less than half of the patch, and is left out.
         evaluations: of the loss for the whole burst.
@@ -85,11 +92,14 @@ class Patch(NamedTuple):
     """
 
     object: np.ndarray
+    error: np.ndarray
     frames: np.ndarray
     wavefront: np.ndarray
     gain: np.ndarray
+    registration: np.ndarray
     scene: dict[str, float]
     d_over_r0: float
+    residual_power: np.ndarray
     chi2: np.ndarray
     evaluations: int
     converged: bool
@@ -149,8 +159,14 @@ class Restorer:
 
     def _model(self, n_frames: int | None) -> Forward:
         at = (self.telescope, self.wavelength, self.pixel_scale, self.n_pixels, self.modes)
-        channels = [TransferFunctions(PointSpread(*at, n_frames=n_frames, defocus=waves)) for waves in self.defocus]
-        return Channels(channels) >> ObjectSpectrum(self.n_pixels, self.pixel_scale)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pixels slightly too coarse: the plan has said it
+            models = [PointSpread(*at, n_frames=n_frames, defocus=waves) for waves in self.defocus]
+        channels = [TransferFunctions(model) for model in models]
+        scene = ObjectSpectrum(self.n_pixels, self.pixel_scale)
+        if len(channels) == 1:
+            return Channels(channels) >> scene
+        return Channels(channels) >> Registration(self.n_pixels, len(channels)) >> scene
 
     def width(self, d_over_r0: float, n_active: int) -> np.ndarray:
         """`(n_modes,)` standard deviations of the coefficients behind turbulence [rad]; inactive ones are held at 0."""
@@ -208,6 +224,7 @@ class _Restoration:
             "log_object_corner": np.log(_CORNER * cutoff),
             "object_slope": _SLOPE,
         }
+        self.registration = np.zeros((shape[0], 2), np.float32)
         self.d_over_r0 = tools.d_over_r0
         self.vector = np.zeros(tools.n_frames * tools.n_modes + 3, np.float32)
         self.vector[-3:] = list(self.middle.values())
@@ -247,6 +264,11 @@ class _Restoration:
         """The parameters of the object's spectrum so far."""
         return {name: np.asarray(x, np.float32) for name, x in zip(_SCENE, self.vector[-3:], strict=True)}
 
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is fixed while the wavefronts are fitted."""
+        return {"registration": self.registration} if len(self.registration) > 1 else {}
+
     def noise(self, share: float) -> np.ndarray:
         """That of the windowed frames, and at least a share of their contrast."""
         return (self.window * np.maximum(self.sigma, share * self.contrast)).astype(np.float32)
@@ -255,7 +277,7 @@ class _Restoration:
         """The burst at a level."""
         tools = self.tools
         width = np.tile(tools.width(self.d_over_r0, n_active), (tools.n_frames, 1))
-        prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
+        prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2), **self.known}
         for name, (wide, _) in _SCENE.items():
             prior[name] = dist.Normal(np.float32(self.middle[name]), np.float32(wide))
         return Problem(tools.burst, BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma)), prior)
@@ -306,6 +328,9 @@ class _Restoration:
             self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
             change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
         self.gain = np.where(self.shown, self.gain * (1 + change - np.mean(change[self.shown])), self.gain)
+        if len(self.registration) > 1:
+            moved = np.stack([_moved(s, r, w) for s, r, w in zip(seen, residual, weight, strict=True)])
+            self.registration = (self.registration + moved - moved[0]).astype(np.float32)
 
     def searched(self) -> _Restoration:
         """The same after searches; without them, where they do not explain the residuals.
@@ -341,7 +366,7 @@ class _Restoration:
                 starts[:, 0] = self._active(n_active)
             width = tools.width(self.d_over_r0, n_active)
             unit = (1 / np.sqrt(1 / width**2 + np.asarray(felt))).astype(np.float32)
-            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene}
+            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene, **self.known}
             one = jax.tree.map(lambda x: x[0], known)
             problem = Problem(tools.exposure, KnownObject(tools.n_pixels, jnp.asarray(sigma[:, 0]), one), prior)
             steps = _SEARCH_STEPS * (2 if k == len(levels) - 1 else 1)
@@ -352,16 +377,32 @@ class _Restoration:
         self.vector = np.concatenate([starts[np.arange(n_frames), best].ravel(), self.vector[-3:]])
         self.correct(self.problem(n_modes, self.noise(levels[-1][1])))
 
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the object, in units of its mean; and the residuals' power by spatial frequency."""
+        tools, window = self.tools, self.tools.canvas.window
+        problem = self.problem(tools.n_modes, self.noise(_LAST))
+        error = _erring(problem, self.data, self.vector, self.noise(0), jnp.asarray(window, jnp.float32))
+        residual = np.where(self.mask, self.flattened - np.asarray(self.seen.frames).reshape(self.given.shape), 0)
+        power = residual_power(jnp.asarray(residual[self.shown]), jnp.asarray(self.sigma[self.shown]), BANDS)
+        return np.asarray(error), np.asarray(power)
+
     def patch(self) -> Patch:
         """What was found."""
         shape = self.given.shape
+        if np.isfinite(self.level):
+            error, power = self.errors()
+        else:
+            error, power = np.full(shape[-2:], np.nan), np.full(BANDS, np.nan)
         return Patch(
             object=self.level * (1 + np.asarray(self.seen.object)),
+            error=self.level * error,
             frames=(1 + np.asarray(self.seen.frames).reshape(shape)) * self.level * self.gain[..., None, None],
             wavefront=self.wavefront,
             gain=self.gain,
+            registration=self.registration,
             scene={name: float(x) for name, x in self.scene.items()},
             d_over_r0=self.d_over_r0,
+            residual_power=power,
             chi2=self.chi2,
             evaluations=self.evaluations,
             converged=self.explained,
@@ -388,6 +429,16 @@ def _felt(problem: Problem, data: Any, vector: Any) -> tuple[Spectra, Array]:
         return jnp.sum(felt, axis=0) / jnp.sum(direction**2)
 
     return ready, jax.lax.map(mean, jnp.asarray(along))[band].T
+
+
+@eqx.filter_jit
+def _erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) -> Array:
+    noise: Any = problem.noise
+    forward: Any = problem.forward
+    parameters = problem.coordinates.parameters(jnp.asarray(vector))
+    prediction = problem.predict(parameters)
+    root = jnp.sqrt(forward.stages[-1].power(parameters, prediction.shape[-2]))
+    return object_error(noise, prediction, jnp.asarray(data), root, sigma, window)
 
 
 @eqx.filter_jit
@@ -438,14 +489,23 @@ def _solved(
     start: Any,
 ) -> tuple[Seen, Array]:
     """The object on the canvas, and frames that repeat beyond their borders."""
-    parameters = problem.coordinates.parameters(jnp.asarray(vector))
+    parameters = problem.complete(problem.coordinates.parameters(jnp.asarray(vector)))
     forward: Any = problem.forward
     transfer = forward.first(parameters)
+    for stage in forward.stages[:-1]:
+        transfer = stage(parameters, transfer)
     flat = lambda x: jnp.asarray(x).reshape(-1, *jnp.shape(x)[2:])  # noqa: E731
     transfer, frames_, mask = flat(transfer), flat(frames), flat(mask)
     scene = {name: parameters[name] for name in _SCENE}
     seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, _EDGE_STEPS)
     return seen, canvas.periodic(frames_, mask, transfer, seen).reshape(jnp.shape(frames))
+
+
+def _moved(seen: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """By how many pixels, y and x, images have to be moved to lie on frames, to first order."""
+    slopes = np.stack([np.gradient(seen, axis=axis) for axis in (-2, -1)]).reshape(2, -1)
+    weighted = slopes * weight.ravel()
+    return -np.linalg.lstsq(weighted @ slopes.T, weighted @ residual.ravel(), rcond=None)[0]
 
 
 def _soft(valid: np.ndarray, ramp: int) -> np.ndarray:

@@ -24,6 +24,8 @@ from jaxinv.results.restoration import PatchStatus, Restoration
 
 _PATCH, _WHOLE = 128, 160
 """Pixels of a patch, and of a field up to which it is one."""
+_UNCERTAIN = 0.5
+"""Of the contrast, from which on an error is flagged."""
 _LOCAL = 0.2
 """Of a patch, by which its frames may be off beside the shift of the whole field."""
 
@@ -35,70 +37,78 @@ class RestorationPlan:
     Attributes:
         config: the options.
         burst: the frames.
+        channels: `(n_channels, n_exposures, ny, nx)` the same, and those of the diversity.
         tools: that restore a patch.
-        sigma: `(n_frames,)` of the noise in the unit of the frames.
-        shifts: `(n_frames, 2)` of the whole frames, y and x.
+        sigma: `(n_channels, n_exposures)` of the noise in the unit of the frames.
+        shifts: `(n_channels, n_exposures, 2)` of the whole frames, y and x.
         corners: `(n_patches, 2)` first pixels of the patches, y and x.
     """
 
     config: RestoreConfig
     burst: FrameBurst
+    channels: np.ndarray
     tools: Restorer
     sigma: np.ndarray
     shifts: np.ndarray
     corners: np.ndarray
 
     def patch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """`(n_frames, n, n)` frames of a patch, laid on each other, and the shifts that were taken out."""
+        """`(n_channels, n_exposures, n, n)` frames of a patch, laid on each other, and the shifts taken out."""
         size, corner = self.tools.n_pixels, (int(self.corners[index, 0]), int(self.corners[index, 1]))
-        frames = cut(self.burst.frames, self.shifts, corner, size)
-        if len(self.corners) == 1:
-            return frames, self.shifts
-        means = np.nanmean(frames, axis=(-2, -1), keepdims=True)
-        local = shifts_of(np.where(np.isfinite(frames), frames, means), max(1, round(_LOCAL * size)))
-        shifts = self.shifts + local
-        return cut(self.burst.frames, shifts, corner, size), shifts
+        shifts = self.shifts
+        if len(self.corners) > 1:
+            frames = cut(self.channels[0], shifts[0], corner, size)
+            means = np.nanmean(frames, axis=(-2, -1), keepdims=True)
+            local = shifts_of(np.where(np.isfinite(frames), frames, means), max(1, round(_LOCAL * size)))
+            shifts = shifts + local  # all channels see an exposure's wavefront, and so its tilt
+        pairs = zip(self.channels, shifts, strict=True)
+        return np.stack([cut(frames, shift, corner, size) for frames, shift in pairs]), shifts
 
 
-def plan_restoration(burst: FrameBurst, config: RestoreConfig | None = None) -> RestorationPlan:
+def plan_restoration(
+    burst: FrameBurst, config: RestoreConfig | None = None, *, diversity: FrameBurst | None = None
+) -> RestorationPlan:
     """What is to be restored: everything that can be refused is refused here.
 
     Args:
         burst: frames, their wavelength and pixel scale.
         config: the options; the defaults where `None`.
+        diversity: the same exposures of a camera out of focus by `config.defocus`.
 
     Raises:
-        ValueError, KeyError: a burst of one frame, pixels coarser than Nyquist's, a patch larger than the field, frames
-            without light or with few finite pixels, a telescope that is not known, a number in another unit.
+        ValueError, KeyError: a burst of one frame without diversity, or with frames of another shape, pixels coarser
+            than Nyquist's, a patch larger than the field, frames without light or with few finite pixels, a telescope
+            that is not known, a number in another unit.
     """
     config = config or RestoreConfig()
     telescope = telescope_of(config)
-    frames = np.asarray(burst.frames, np.float32)
-    n_frames, ny, nx = frames.shape
-    if n_frames < 2:
-        raise ValueError("a burst of one frame: blind deconvolution needs two or more of the same object")
+    channels = _channels(burst, diversity, config)
+    n_channels, n_frames, ny, nx = channels.shape
     finest = nyquist(telescope, burst.wavelength)
     if burst.pixel_scale > 1.05 * finest:
         raise ValueError(
             f"pixels of {burst.pixel_scale:.4g} arcsec are coarser than Nyquist's for {telescope.diameter:g} m at "
             f"{burst.wavelength:g} angstrom, {finest:.4g} arcsec: what is folded cannot be restored"
         )
+    frames = channels.reshape(-1, ny, nx)
     finite = np.isfinite(frames)
     empty = np.flatnonzero(finite.mean(axis=(1, 2)) < 0.5)
+    of = lambda k: f"frame {k % n_frames}" + (" of the diversity" if k >= n_frames else "")  # noqa: E731
     if empty.size:
-        raise ValueError(f"frame {empty[0]} has fewer than half of its pixels finite: leave it out")
+        raise ValueError(f"{of(int(empty[0]))} has fewer than half of its pixels finite: leave it out")
     means = np.array([frame[good].mean() for frame, good in zip(frames, finite, strict=True)])
     if not (means > 0).all():
-        raise ValueError(f"frame {int(np.argmin(means))} has a mean of {means.min():g}: intensities are above 0")
+        raise ValueError(f"{of(int(np.argmin(means)))} has a mean of {means.min():g}: intensities are above 0")
     field = min(ny, nx)
     size = config.patch or (field if field <= _WHOLE else _PATCH)
     size -= size % 2
     if size > field:
         raise ValueError(f"a patch of {size} pixels is larger than the field of {ny} x {nx}: take --patch smaller")
     filled = np.stack([_filled(frame, good) for frame, good in zip(frames, finite, strict=True)])
-    shifts = shifts_of(filled)
+    shifts = _shifts(filled.reshape(channels.shape))
     cutoff = telescope.diameter / (burst.wavelength * ANGSTROM) * ARCSEC * burst.pixel_scale
     sigma = noise_of(filled, cutoff) if config.noise is None else config.noise * means
+    sigma = sigma.reshape(n_channels, n_frames)
     corners = np.array([(y, x) for y in _corners(ny, size) for x in _corners(nx, size)])
     tools = Restorer(
         telescope,
@@ -107,27 +117,34 @@ def plan_restoration(burst: FrameBurst, config: RestoreConfig | None = None) -> 
         size,
         n_frames,
         n_modes=min(config.modes, _most_modes(telescope, burst, size)),
+        defocus=(0.0,) if diversity is None else (0.0, config.defocus or 0.0),
         draws=config.draws,
         seed=config.seed,
     )
-    return RestorationPlan(config, dataclasses.replace(burst, frames=frames), tools, sigma, shifts, corners)
+    return RestorationPlan(config, burst, channels, tools, sigma, shifts, corners)
 
 
 def restore(
-    burst: FrameBurst, config: RestoreConfig | None = None, *, store: Store | None = None, progress: bool = False
+    burst: FrameBurst,
+    config: RestoreConfig | None = None,
+    *,
+    diversity: FrameBurst | None = None,
+    store: Store | None = None,
+    progress: bool = False,
 ) -> Restoration:
     """The object behind a burst of short exposures, with the wavefronts that it was seen through.
 
     Args:
         burst: frames, their wavelength and pixel scale.
         config: the options; the defaults where `None`.
+        diversity: the same exposures of a camera out of focus by `config.defocus`: phase diversity.
         store: where finished patches are kept (`RestorationRun(plan).store(path)`), so that a run that was cut goes on.
         progress: show a bar with rate and time left.
 
     Raises:
         ValueError, KeyError: see `plan_restoration`.
     """
-    return RestorationRun(plan_restoration(burst, config)).into(store, progress=progress)
+    return RestorationRun(plan_restoration(burst, config, diversity=diversity)).into(store, progress=progress)
 
 
 class RestorationRun(Run[Restoration]):
@@ -163,23 +180,27 @@ class RestorationRun(Run[Restoration]):
         made = store.arrays()
         canvas = plan.tools.canvas
         field = plan.burst.frames.shape[1:]
-        image = _stitched(made["object"], plan.corners, canvas, field)
+        parts = [np.asarray(canvas.field(each)) for each in made["object"]]
+        flat = lambda values: values.reshape(len(values), -1, *values.shape[3:])  # noqa: E731
         ratio = made["d_over_r0"]
         header = {**plan.burst.header}
         header.setdefault("TELESCOP", plan.tools.telescope.name or "given")
         return Restoration(
-            object=image,
+            object=_stitched(parts, plan.corners, field),
+            error=_stitched(list(made["error"]), plan.corners, field),
             wavefront=made["wavefront"],
             corners=plan.corners,
             patch=plan.tools.n_pixels,
             r0=plan.tools.telescope.diameter / ratio,
-            chi2=made["chi2"],
-            gain=made["gain"],
-            shifts=made["shifts"],
+            chi2=flat(made["chi2"]),
+            residual_power=made["residual_power"],
+            relative_error=made["relative_error"],
+            gain=flat(made["gain"]),
+            shifts=flat(made["shifts"]),
             status=made["status"],
             psf=_psf(plan.tools, made["wavefront"][len(plan.corners) // 2]),
             best_frame=_best(plan.burst.frames),
-            sigma=plan.sigma,
+            sigma=plan.sigma.ravel(),
             wavelength=plan.burst.wavelength,
             pixel_scale=plan.burst.pixel_scale,
             header=header,
@@ -203,15 +224,20 @@ class RestorePatches:
         out: list[dict[str, Any]] = []
         for frames, shifts, index in zip(inputs["frames"], inputs["shifts"], inputs["index"], strict=True):
             tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
-            found = tools.restore(frames[None], np.isfinite(frames)[None], self.sigma[None])
+            found = tools.restore(frames, np.isfinite(frames), self.sigma)
             finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).any()
-            status = PatchStatus.RESTORED if found.converged else PatchStatus.UNEXPLAINED
+            relative = float(np.sqrt(np.mean(found.error**2)) / np.std(tools.canvas.field(found.object)))
+            status = PatchStatus.RESTORED if relative < _UNCERTAIN else PatchStatus.UNCERTAIN
+            status = status if found.converged else PatchStatus.UNEXPLAINED
             out.append(
                 {
                     "object": found.object.astype(np.float32),
                     "wavefront": found.wavefront.astype(np.float32),
-                    "gain": found.gain[0].astype(np.float32),
-                    "chi2": found.chi2[0].astype(np.float32),
+                    "error": found.error.astype(np.float32),
+                    "gain": found.gain.astype(np.float32),
+                    "chi2": found.chi2.astype(np.float32),
+                    "residual_power": found.residual_power.astype(np.float32),
+                    "relative_error": np.float32(relative),
                     "d_over_r0": np.float32(found.d_over_r0),
                     "evaluations": np.int32(found.evaluations),
                     "shifts": np.asarray(shifts, np.int32),
@@ -219,6 +245,42 @@ class RestorePatches:
                 }
             )
         return {name: np.stack([each[name] for each in out]) for name in out[0]}
+
+
+def _channels(burst: FrameBurst, diversity: FrameBurst | None, config: RestoreConfig) -> np.ndarray:
+    """`(n_channels, n_exposures, ny, nx)`, checked against each other."""
+    frames = np.asarray(burst.frames, np.float32)
+    if diversity is None:
+        if config.defocus is not None:
+            raise ValueError("`defocus` is that of the diversity's frames: give them, too")
+        if len(frames) < 2:
+            raise ValueError(
+                "a burst of one frame: blind deconvolution needs two or more of the same object, or the same exposure "
+                "out of focus (diversity)"
+            )
+        return frames[None]
+    if not config.defocus:
+        raise ValueError("the defocus of the diversity's frames is not known: give it [waves], of either sign")
+    if diversity.frames.shape != frames.shape:
+        raise ValueError(
+            f"the diversity has the shape {diversity.frames.shape}, the burst {frames.shape}: expected the same "
+            "exposures"
+        )
+    return np.stack([frames, np.asarray(diversity.frames, np.float32)])
+
+
+def _shifts(channels: np.ndarray) -> np.ndarray:
+    """`(n_channels, n_exposures, 2)`: of the exposures, the same in all channels, and of the channels."""
+    moves = shifts_of(channels[0])
+    laid = [_laid(frames, moves) for frames in channels]
+    between = shifts_of(np.stack(laid))
+    return moves + (between - between[0])[:, None]
+
+
+def _laid(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """The mean of moved frames, which come in again on the other side."""
+    pairs = zip(frames, moves, strict=True)
+    return np.mean([np.roll(frame, move, axis=(0, 1)) for frame, move in pairs], axis=0)
 
 
 def _filled(frame: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -249,15 +311,14 @@ def _most_modes(telescope: Telescope, burst: FrameBurst, size: int) -> int:
     return int((pupil.weight > 0).sum() // 3)
 
 
-def _stitched(objects: np.ndarray, corners: np.ndarray, canvas: Any, field: tuple[int, ...]) -> np.ndarray:
+def _stitched(parts: list[np.ndarray], corners: np.ndarray, field: tuple[int, ...]) -> np.ndarray:
     """Patches in one image: their means, weighted by how far a pixel is from a patch's border."""
-    size = canvas.n_pixels
+    size = parts[0].shape[-1]
     at = (np.arange(size) + 0.5) / size
     weight = np.outer(np.sin(np.pi * at) ** 2, np.sin(np.pi * at) ** 2)
     total, image = np.zeros(field), np.zeros(field)
-    for each, (y, x) in zip(objects, corners, strict=True):
+    for inner, (y, x) in zip(parts, corners, strict=True):
         part = np.s_[y : y + size, x : x + size]
-        inner = canvas.field(each)
         good = np.isfinite(inner)
         image[part] += np.where(good, weight * np.where(good, inner, 0), 0)
         total[part] += weight * good
@@ -310,6 +371,7 @@ def calibrated(
 
 
 def _psf(tools: Restorer, wavefront: np.ndarray) -> np.ndarray:
-    """`(n_frames, n, n)` of wavefronts."""
-    model = PointSpread(tools.telescope, tools.wavelength, tools.pixel_scale, tools.n_pixels, tools.modes)
-    return np.asarray(model({"wavefront": np.nan_to_num(wavefront)}))
+    """`(n_channels * n_exposures, n, n)` of wavefronts."""
+    at = (tools.telescope, tools.wavelength, tools.pixel_scale, tools.n_pixels, tools.modes)
+    models = [PointSpread(*at, defocus=waves) for waves in tools.defocus]
+    return np.concatenate([np.asarray(model({"wavefront": np.nan_to_num(wavefront)})) for model in models])

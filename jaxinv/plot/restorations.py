@@ -15,8 +15,8 @@ _PSFS = 3
 
 def restoration(restoration: Restoration) -> Figure:
     """The best frame and the object over the same range, their power, PSFs, coefficients and residuals by patch."""
-    figure = new_figure(13.0, 6.6)
-    axes = figure.subplots(2, 4)
+    figure = new_figure(16.0, 6.6)
+    axes = figure.subplots(2, 5)
     scale = restoration.pixel_scale
     before, after = restoration.best_frame, restoration.object
     finite = after[np.isfinite(after)]
@@ -24,15 +24,19 @@ def restoration(restoration: Restoration) -> Figure:
     percent = lambda image: 100 * np.nanstd(image) / np.nanmean(image)  # noqa: E731
     picture(figure, axes[0, 0], before, f"best frame, contrast {percent(before):.2f} %", scale, limits=limits)
     picture(figure, axes[0, 1], after, f"restored, contrast {percent(after):.2f} %", scale, limits=limits)
-    _power(axes[0, 2], restoration)
-    _coefficients(axes[0, 3], restoration)
+    relative = 100 * float(np.nanmedian(restoration.relative_error))
+    title = f"its error, {relative:.1f} % of the contrast"
+    picture(figure, axes[0, 2], restoration.error, title, scale, "viridis")
+    _power(axes[0, 3], restoration)
+    _coefficients(axes[0, 4], restoration)
     shown = restoration.psf[:_PSFS]
     for k in range(_PSFS):
         if k < len(shown):
             picture(figure, axes[1, k], shown[k], f"PSF of frame {k}", scale, "magma", log=True)
         else:
             axes[1, k].set_axis_off()
-    _residuals(axes[1, 3], restoration)
+    _residual_power(axes[1, 3], restoration)
+    _residuals(axes[1, 4], restoration)
     return figure
 
 
@@ -67,6 +71,19 @@ def _coefficients(axis: Axes, restoration: Restoration) -> None:
     axis.set_xlabel("Karhunen-Loeve mode", fontsize=8)
     axis.set_ylim(bottom=max(float(rms.max(initial=1e-3)) * 1e-3, 1e-6))
     axis.set_title(f"rms of coefficients [rad]; r0 = {np.nanmedian(restoration.r0):.3g} m", fontsize=9)
+    axis.tick_params(labelsize=7)
+
+
+def _residual_power(axis: Axes, restoration: Restoration) -> None:
+    """By spatial frequency: 1 where noise explains what is left."""
+    power = restoration.residual_power
+    frequency = (np.arange(power.shape[1]) + 0.5) / power.shape[1] / 2 / restoration.pixel_scale
+    low, middle, high = np.nanpercentile(power, [16, 50, 84], axis=0)
+    axis.fill_between(frequency, low, high, color=PALETTE["band"], alpha=0.5, lw=0)
+    axis.semilogy(frequency, middle, color=PALETTE["fit"], lw=1.2)
+    axis.axhline(1, color=PALETTE["data"], lw=1, ls="--")
+    axis.set_xlabel("spatial frequency [1/arcsec]", fontsize=8)
+    axis.set_title("residual power / noise, by patch", fontsize=9)
     axis.tick_params(labelsize=7)
 
 

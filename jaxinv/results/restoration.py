@@ -17,6 +17,7 @@ class PatchStatus(enum.IntEnum):
     UNEXPLAINED = 1
     FAILED = 2
     NOT_DONE = 3
+    UNCERTAIN = 4
 
     @property
     def message(self) -> str:
@@ -26,6 +27,7 @@ class PatchStatus(enum.IntEnum):
             PatchStatus.UNEXPLAINED: "residuals above the noise are left",
             PatchStatus.FAILED: "no finite result",
             PatchStatus.NOT_DONE: "not restored yet",
+            PatchStatus.UNCERTAIN: "the error is more than half of the contrast",
         }[self]
 
 
@@ -33,15 +35,22 @@ class PatchStatus(enum.IntEnum):
 class Restoration:
     """The object behind a burst of short exposures.
 
+    A frame is an image, an exposure a moment: with phase diversity there are `n_frames` = channels x exposures, those
+    of the first channel first.
+
     Attributes:
         object: `(ny, nx)` in the unit of the frames, as the telescope would show it without any blur of its own, as far
             as it passes and the noise leaves it.
-        wavefront: `(n_patches, n_frames, n_modes)` coefficients [rad] of the Karhunen-Loeve modes of the pupil.
+        error: `(ny, nx)` its standard error on the frequencies that the telescope passes; see `optics.uncertainty`.
+        wavefront: `(n_patches, n_exposures, n_modes)` coefficients [rad] of the Karhunen-Loeve modes of the pupil.
         corners: `(n_patches, 2)` first pixel of each patch, y and x.
         patch: pixels across each.
         r0: `(n_patches,)` Fried's parameter at the wavelength [m].
         chi2: `(n_patches, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
             shows less than half of a patch, and is left out there.
+        residual_power: `(n_patches, n_bands)` of the residuals over the noise's, at equal steps of spatial frequency up
+            to Nyquist's.
+        relative_error: `(n_patches,)` rms error over rms contrast.
         gain: `(n_patches, n_frames)` of each frame's light, relative to the mean.
         shifts: `(n_patches, n_frames, 2)` whole pixels by which frames were moved first, y and x.
         status: `(n_patches,)` a `PatchStatus`.
@@ -55,11 +64,14 @@ class Restoration:
     """
 
     object: np.ndarray
+    error: np.ndarray
     wavefront: np.ndarray
     corners: np.ndarray
     patch: int
     r0: np.ndarray
     chi2: np.ndarray
+    residual_power: np.ndarray
+    relative_error: np.ndarray
     gain: np.ndarray
     shifts: np.ndarray
     status: np.ndarray

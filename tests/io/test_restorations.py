@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -16,11 +17,14 @@ def restoration() -> Restoration:
     draw = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
     return Restoration(
         object=1 + 0.1 * draw(20, 24),
+        error=0.01 * draw(20, 24) ** 2,
         wavefront=draw(2, 3, 5),
         corners=np.array([[0, 0], [0, 4]]),
         patch=20,
         r0=np.array([0.1, 0.12]),
         chi2=1 + draw(2, 3) ** 2,
+        residual_power=draw(2, 4) ** 2,
+        relative_error=np.array([0.1, 0.2]),
         gain=1 + 0.01 * draw(2, 3),
         shifts=np.arange(12).reshape(2, 3, 2),
         status=np.array([PatchStatus.RESTORED, PatchStatus.UNEXPLAINED], np.int16),
@@ -47,12 +51,12 @@ def test_a_restoration_comes_back(tmp_path: Path) -> None:
         assert hdus["PATCHES"].header["STATUS1"].startswith("UNEXPLAINED")
     with pytest.raises(io.OutputError, match="exists"):
         io.write_restoration(tmp_path / "out.fits", first)
-    assert first.count() == {"restored": 1, "unexplained": 1, "failed": 0, "not_done": 0}
+    assert first.count() == {"restored": 1, "unexplained": 1, "failed": 0, "not_done": 0, "uncertain": 0}
 
 
 def test_another_file_is_no_restoration(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.ones((4, 4))).writeto(tmp_path / "map.fits")
-    with pytest.raises(io.InputError, match="is no restored burst: it has no part BEST_FRAME"):
+    with pytest.raises(io.InputError, match="is no restored burst: it has no part ERROR, BEST_FRAME"):
         io.read_restoration(tmp_path / "map.fits")
 
 
@@ -78,11 +82,42 @@ def test_a_plain_cube(tmp_path: Path) -> None:
         io.read_burst(tmp_path / "cube.fits")
     with pytest.raises(io.InputError, match="does not say its pixel scale"):
         io.read_burst(tmp_path / "cube.fits", wavelength=6173.0)
+    fits.PrimaryHDU(frames[None]).writeto(tmp_path / "four.fits")
+    with pytest.raises(io.InputError, match=r"its first image has 4 axes, expected three \(frame, y, x\)"):
+        io.read_burst(tmp_path / "four.fits")
     burst = io.read_burst(tmp_path / "cube.fits", wavelength=6173.0, pixel_scale=0.059)
     assert (burst.wavelength, burst.pixel_scale, burst.frames.shape) == (6173.0, 0.059, (3, 8, 10))
     fits.PrimaryHDU(frames[0]).writeto(tmp_path / "image.fits")
-    with pytest.raises(io.InputError, match="its first image has 2 axes, expected three"):
-        io.read_burst(tmp_path / "image.fits", wavelength=6173.0, pixel_scale=0.059)
+    assert io.read_burst(tmp_path / "image.fits", wavelength=6173.0, pixel_scale=0.059).n_frames == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(io.InputError, match="is a folder without FITS files"):
+    with pytest.raises(io.InputError, match="is a folder without FITS or HDF5 files"):
         io.read_burst(tmp_path / "empty")
+
+
+def test_hdf5(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).uniform(size=(3, 8, 10)).astype(np.float32)
+    path = tmp_path / "burst.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"WAVELNTH": 617.3, "WAVEUNIT": "nm", "TELESCOP": "SST"})
+        file["raw/frames"] = frames
+        file["raw/frames"].attrs.update({"CDELT1": np.array([0.059]), "CUNIT1": b"arcsec"})
+        file["time"] = np.arange(3.0)
+    burst = io.read_burst(path)
+    np.testing.assert_array_equal(burst.frames, frames)
+    assert (burst.wavelength, burst.pixel_scale) == (pytest.approx(6173), pytest.approx(0.059))
+    assert burst.header == {"TELESCOP": "SST"}
+    with h5py.File(path, "a") as file:
+        file["dark"] = np.zeros((2, 8, 10))
+        file["names"] = ["a", "b"]
+    with pytest.raises(io.InputError, match="several datasets with 3 axes, dark, raw/frames: say which"):
+        io.read_burst(path)
+    assert io.read_burst(path, dataset="/raw/frames").n_frames == 3
+    with pytest.raises(io.InputError, match=r"has no dataset 'raw'; it has dark, names, raw/frames, time"):
+        io.read_burst(path, dataset="raw")
+    with pytest.raises(io.InputError, match="expected numbers"):
+        io.read_burst(path, dataset="names")
+    (tmp_path / "short.h5").write_bytes(path.read_bytes()[:700])
+    with pytest.raises(io.InputError, match="cannot be read as HDF5"):
+        io.read_burst(tmp_path / "short.h5")
+    with pytest.raises(io.InputError, match="there is no file"):
+        io.read_burst(tmp_path / "none.h5")
