@@ -21,6 +21,7 @@ _COMMANDS = {
     "train": ("jaxinv.cli.train:train", "a network that answers for an instrument"),
     "synthesize": ("jaxinv.cli.synthesize:synthesize", "Stokes spectra from parameters, or from maps"),
     "restore": ("jaxinv.cli.restore:restore", "the object behind a burst of short exposures"),
+    "stars": ("jaxinv.cli.stars:stars", "double stars from a burst: separation, angle, magnitudes"),
     "simulate-burst": ("jaxinv.cli.simulate_burst:simulate_burst", "images through the atmosphere and a telescope"),
     "lines": ("jaxinv.cli.lines:lines", "the spectral lines that are known"),
     "demo": ("jaxinv.cli.demo:demo", "see it work on a simulated sunspot"),

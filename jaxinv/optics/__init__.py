@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxinv.optics.point_spread import pupil_of as pupil_of
     from jaxinv.optics.pupil import Modes as Modes
     from jaxinv.optics.pupil import Pupil as Pupil
+    from jaxinv.optics.scene import Background as Background
     from jaxinv.optics.scene import DetectorPixel as DetectorPixel
     from jaxinv.optics.scene import ExtendedObject as ExtendedObject
     from jaxinv.optics.scene import FieldDependentObject as FieldDependentObject
@@ -49,6 +50,7 @@ _NAMES = {
     "Channels": "point_spread",
     "Correction": "burst",
     "Detector": "detector",
+    "Background": "scene",
     "DetectorPixel": "scene",
     "ExtendedObject": "scene",
     "FieldDependentObject": "scene",

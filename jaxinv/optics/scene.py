@@ -148,6 +148,18 @@ class PointSources(Stage):
         return spread_of(transfer_function(prediction) * stars, n)
 
 
+class Background(Stage):
+    """Light that is the same in every pixel: the parameter `background`, in the unit of the image."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {"background": Parameter()}
+
+    def __call__(self, parameters: Parameters, prediction: Array) -> Array:
+        self.need(parameters)
+        return prediction + jnp.asarray(parameters["background"], prediction.dtype)
+
+
 class FieldDependentObject(Stage):
     """PSFs on nodes over the field, `(..., n_y, n_x, n, n)`, to images of `object`: interpolated linearly in between.
 

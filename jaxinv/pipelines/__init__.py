@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.config import RestoreConfig as RestoreConfig
     from jaxinv.pipelines.config import SampleConfig as SampleConfig
     from jaxinv.pipelines.config import SimulateBurstConfig as SimulateBurstConfig
+    from jaxinv.pipelines.config import StarsConfig as StarsConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines.config import TrainConfig as TrainConfig
     from jaxinv.pipelines.inversion import adapt_network as adapt_network
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.restoration import RestorationRun as RestorationRun
     from jaxinv.pipelines.restoration import plan_restoration as plan_restoration
     from jaxinv.pipelines.restoration import restore as restore
+    from jaxinv.pipelines.stars import StarsRun as StarsRun
+    from jaxinv.pipelines.stars import measure_stars as measure_stars
+    from jaxinv.pipelines.stars import plan_stars as plan_stars
     from jaxinv.pipelines.sunspot import simulate_observation as simulate_observation
     from jaxinv.pipelines.sunspot import sunspot_parameters as sunspot_parameters
     from jaxinv.pipelines.synthesis import plan_synthesis as plan_synthesis
@@ -39,6 +43,7 @@ _NAMES = {
     "RestoreConfig": "config",
     "SampleConfig": "config",
     "SimulateBurstConfig": "config",
+    "StarsConfig": "config",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
     "BurstRun": "burst",
@@ -46,6 +51,9 @@ _NAMES = {
     "plan_calibration": "posterior",
     "plan_inversion": "inversion",
     "plan_restoration": "restoration",
+    "StarsRun": "stars",
+    "measure_stars": "stars",
+    "plan_stars": "stars",
     "plan_synthesis": "synthesis",
     "fitted_profiles": "inversion",
     "invert": "inversion",

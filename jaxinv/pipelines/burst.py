@@ -20,7 +20,7 @@ from jaxinv.optics.burst import Burst, Correction, simulate_burst
 from jaxinv.optics.detector import Detector
 from jaxinv.optics.granulation import granulation
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
-from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread
+from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, pupil_of
 from jaxinv.optics.scene import DetectorPixel, Jitter
 from jaxinv.optics.screens import Atmosphere, Layer
 from jaxinv.optics.telescope import Telescope, find_telescope
@@ -231,6 +231,14 @@ def telescope_of(config: Any) -> Telescope:
     if config.diameter is None:
         return find_telescope(config.telescope)
     return Telescope(in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration"))
+
+
+def most_modes(telescope: Telescope, burst: FrameBurst, n_pixels: int) -> int:
+    """That the pixels of the pupil behind a frame tell apart."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pixels slightly too coarse: the models say it
+        pupil = pupil_of(telescope, burst.wavelength, burst.pixel_scale, n_pixels)
+    return int((pupil.weight > 0).sum() // 3)
 
 
 def in_unit(text: str, unit: str, option: str) -> float:

@@ -339,3 +339,23 @@ class RestoreConfig:
         12, "fresh starts of each wavefront, against wrong ones; 0: ten times as quick", "restoration", ge=0
     )
     seed: Seed = option(0, "of the starts", "restoration")
+
+
+@options
+class StarsConfig:
+    """Options of `stars`: which telescope the frames are of, and what its camera counts."""
+
+    stars: Count = option(2, "how many there are", "stars", ge=1)
+    telescope: Text = option("NOT", "a known telescope: SST, GREGOR, DKIST, Sunrise, NOT, VTT, VLT", "telescope")
+    diameter: Text | None = option(None, "of another telescope, in place of a known one [m]", "telescope")
+    obscuration: Text = option("0", "diameter of its central obscuration [m]", "telescope")
+    wavelength: Text | None = option(None, "[angstrom]; default: the file's", "telescope")
+    pixel_scale: Text | None = option(None, "of the camera [arcsec]; default: the file's", "telescope")
+    gain: Positive = option(1.0, "electrons in a unit of the frames", "camera")
+    read_noise: NotNegative | None = option(
+        None, "rms [electrons]; default: that of the frames' borders, with the sky's", "camera"
+    )
+    field: Pixels = option(64, "pixels around the brightest that are used", "stars")
+    modes: Count = option(200, "Karhunen-Loeve modes of each wavefront", "stars", ge=3)
+    starts: Count = option(16, "of each wavefront, drawn from the prior, against wrong ones", "stars", ge=1)
+    seed: Seed = option(0, "of the starts", "stars")

@@ -185,8 +185,8 @@ class Restorer:
         if not np.isfinite(work.level):
             work.d_over_r0 = np.nan
             return work.patch()
-        for n_active, noise in _LEVELS:
-            work.descend(n_active, noise, learn=True)
+        for k, (n_active, noise) in enumerate(_LEVELS):
+            work.descend(n_active, noise, learn=k == 0 or self.n_frames > 1)  # one wavefront says little of r0
         if self.draws:
             work = work.searched()
         if not work.explained:

@@ -16,8 +16,7 @@ from jaxinv.compute.store import Store
 from jaxinv.observation import FrameBurst
 from jaxinv.optics.alignment import cut, noise_of, shifts_of
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, nyquist
-from jaxinv.optics.telescope import Telescope
-from jaxinv.pipelines.burst import telescope_of
+from jaxinv.pipelines.burst import most_modes, telescope_of
 from jaxinv.pipelines.config import RestoreConfig
 from jaxinv.pipelines.patch import Restorer
 from jaxinv.results.restoration import PatchStatus, Restoration
@@ -108,7 +107,8 @@ def plan_restoration(
     shifts = _shifts(filled.reshape(channels.shape))
     cutoff = telescope.diameter / (burst.wavelength * ANGSTROM) * ARCSEC * burst.pixel_scale
     sigma = noise_of(filled, cutoff) if config.noise is None else config.noise * means
-    sigma = sigma.reshape(n_channels, n_frames)
+    # Cameras of one exposure share its light; images that were interpolated show less noise than they have.
+    sigma = np.broadcast_to(sigma.reshape(n_channels, n_frames).max(axis=0), (n_channels, n_frames))
     corners = np.array([(y, x) for y in _corners(ny, size) for x in _corners(nx, size)])
     tools = Restorer(
         telescope,
@@ -116,7 +116,7 @@ def plan_restoration(
         burst.pixel_scale,
         size,
         n_frames,
-        n_modes=min(config.modes, _most_modes(telescope, burst, size)),
+        n_modes=min(config.modes, most_modes(telescope, burst, size)),
         defocus=(0.0,) if diversity is None else (0.0, config.defocus or 0.0),
         draws=config.draws,
         seed=config.seed,
@@ -301,14 +301,6 @@ def _corners(length: int, size: int) -> np.ndarray:
         return np.array([0])
     count = math.ceil((length - size) / (2 * size / 3)) + 1
     return np.round(np.linspace(0, length - size, count)).astype(int)
-
-
-def _most_modes(telescope: Telescope, burst: FrameBurst, size: int) -> int:
-    """That the pixels of a pupil tell apart."""
-    from jaxinv.optics.point_spread import pupil_of
-
-    pupil = pupil_of(telescope, burst.wavelength, burst.pixel_scale, size)
-    return int((pupil.weight > 0).sum() // 3)
 
 
 def _stitched(parts: list[np.ndarray], corners: np.ndarray, field: tuple[int, ...]) -> np.ndarray:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv.plot.posteriors import trace as trace
     from jaxinv.plot.restorations import restoration as restoration
     from jaxinv.plot.spectra import profiles as profiles
+    from jaxinv.plot.star_systems import stars as stars
     from jaxinv.plot.style import check_ending as check_ending
     from jaxinv.plot.style import save as save
 
@@ -34,6 +35,7 @@ _NAMES = {
     "profiles": "spectra",
     "quicklook": "mapping",
     "restoration": "restorations",
+    "stars": "star_systems",
     "save": "style",
     "trace": "posteriors",
 }
