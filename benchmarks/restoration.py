@@ -1,4 +1,6 @@
-"""Blind deconvolution: speed and errors. `python benchmarks/restoration.py [loss cases field]`.
+"""Blind deconvolution: speed, errors and calibration.
+
+`python benchmarks/restoration.py [loss cases field errors stars pair calibration]`.
 
 Reference bursts with known truth are read from the folder that JAXINV_REFERENCE_DATA names; errors are normalized rms
 differences through the diffraction MTF, without the window's border of 16 pixels, a shift and the mean matched.
@@ -14,14 +16,24 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 from common import header
 
-from jaxinv import optics
+import jaxinv as ji
+from jaxinv import io, optics
 from jaxinv.observation import FrameBurst
-from jaxinv.pipelines import RestoreConfig, restore
+from jaxinv.pipelines import (
+    RestoreConfig,
+    SimulateBurstConfig,
+    StarsConfig,
+    measure_stars,
+    plan_burst,
+    restore,
+    simulate_frames,
+)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.pipelines.test_restoration import error_of
+from tests.pipelines.test_restoration import error_of, pulls_of
 
 DATA = Path(os.environ.get("JAXINV_REFERENCE_DATA", "../shared/data")) / "mfbd"
 CASES = {
@@ -90,6 +102,99 @@ def field(draws: int, seed: int) -> None:
     )
 
 
+def errors(draws: int, seed: int) -> None:
+    """The error map against the errors: a standard deviation of 1 is right, the goal 0.8 to 1.25."""
+    bursts = {}
+    for name in (*CASES, "solarT_dkist128_Dr0_05_s0010"):
+        case = np.load(DATA / f"{name}.npz")
+        bursts[name] = FrameBurst(case["frames"], 8542.0, 0.059), case["object"]
+    scope = {"diameter": "1.0", "wavelength": "8542", "pixel_scale": "0.059"}
+    for k, (ratio, noise) in enumerate([(3.0, 0.01), (3.0, 0.002), (6.0, 0.005), (4.0, 0.003)]):
+        burst = simulate_frames(plan_burst(SimulateBurstConfig(**scope, d_over_r0=ratio, noise=noise, seed=k)))
+        bursts[f"simulated, D/r0 = {ratio:g}, noise {noise:g}"] = burst, burst.truth["object"]
+    print(f"\n{'burst':36} {'pulls':>6} {'68 %':>6} {'rms error':>10} {'expected':>9}")
+    for name, (burst, truth) in bursts.items():
+        found = restore(burst, RestoreConfig(diameter="1.0", draws=draws, seed=seed))
+        off, expected = pulls_of(found.object, found.error, truth)
+        inside = np.mean(np.abs(off) < expected)
+        rms = np.sqrt(np.mean(expected**2))
+        print(f"{name:36} {np.std(off / expected):6.2f} {inside:6.2f} {off.std():10.5f} {rms:9.5f}")
+
+
+def stars(draws: int, seed: int) -> None:
+    """The reference binary: 40 frames of 1e5 photons, D/r0 = 5."""
+    del draws
+    case = np.load(DATA / "star_binary_Dr0_05_ph100000.npz")
+    burst = FrameBurst(case["frames"], 8000.0, 0.0303)
+    config = StarsConfig(diameter="2.56", obscuration="0.51", read_noise=1.0, seed=seed)
+    begin = time.perf_counter()
+    found = measure_stars(burst, config)
+    seconds = time.perf_counter() - begin
+    (x0, y0, f0), (x, y, f) = case["stars_xy_flux"]
+    apart, angle, fainter = found.separation(), found.position_angle(), found.magnitude_difference()
+    print(f"\nbinary, {found.used.sum()} of {len(found.used)} frames used, {seconds:.0f} s, compilation included")
+    true = np.hypot(x - x0, y - y0)
+    print(f"separation {apart.value:.5f} +- {apart.error:.5f} arcsec, truth {true:.5f}: off by "
+          f"{(apart.value - true) / 0.0303:+.4f} pixel (goal 0.1)")  # fmt: skip
+    true = np.degrees(np.arctan2(x0 - x, y - y0)) % 360
+    print(f"angle {angle.value:.3f} +- {angle.error:.3f} degrees, truth {true:.3f}")
+    true = -2.5 * np.log10(f / f0)
+    print(f"magnitude {fainter.value:.4f} +- {fainter.error:.4f}, truth {true:.4f}: off by "
+          f"{fainter.value - true:+.4f} (goal 0.02)")  # fmt: skip
+
+
+def pair(draws: int, seed: int) -> None:
+    """Phase diversity: the simulated one, and SUNRISE/IMaX's real focus and defocus."""
+    case = np.load(DATA / "pd_imax_Dr0_07_s0030.npz")
+    focus, out = (FrameBurst(frames, 8542.0, 0.059) for frames in case["frames"])
+    found = restore(focus, RestoreConfig(diameter="1.0", defocus=1.0, draws=draws, seed=seed), diversity=out)
+    before = min(error_of(frame, case["object"], 16, seen=True) for frame in focus.frames)
+    error = error_of(found.object, case["object"], 16)
+    print(f"\nsimulated pair, 6 exposures, D/r0 = 7: error {error:.3f}, best frame {before:.3f}")
+    focus, out = (
+        io.read_burst(DATA / "real" / f"imax_{name}.fits", wavelength=5250.0, pixel_scale=0.055)
+        for name in ("focus", "defocus")
+    )
+    config = RestoreConfig(telescope="Sunrise", defocus=1.0, draws=draws, seed=seed)
+    begin = time.perf_counter()
+    found = restore(focus, config, diversity=out)
+    seconds = time.perf_counter() - begin
+    inner = np.s_[100:-100, 100:-100]
+    contrast = [100 * np.std(image[inner]) / np.mean(image[inner]) for image in (found.best_frame, found.object)]
+    print(
+        f"IMaX, 952 x 952: contrast {contrast[0]:.2f} % -> {contrast[1]:.2f} % (torchmfbd 7.94 -> 8.96), residuals "
+        f"{np.nanmedian(found.chi2):.2f} of the noise, error {100 * np.median(found.relative_error):.0f} % of the "
+        f"contrast; {found.count()}; {seconds:.0f} s"
+    )
+
+
+def calibration(draws: int, seed: int) -> None:
+    """Wavefronts of two exposures with phase diversity, by HMC: how often intervals hold the truth."""
+    del draws
+    telescope, n, count = optics.Telescope(1.0), 24, 60
+    modes = optics.KarhunenLoeve(telescope, 8)
+    channels = [
+        optics.TransferFunctions(optics.PointSpread(telescope, 8542.0, 0.08, n, modes, n_frames=2, defocus=waves))
+        for waves in (0.0, 1.0)
+    ]
+    for ratio in (1.5, 3.0):
+        width = np.tile(np.sqrt(modes.variance * ratio ** (5 / 3)), (2, 1))
+        prior = {
+            "wavefront": dist.Normal(np.zeros((2, 8)), width).to_event(2),
+            "log_object_variance": dist.Normal(-4.0, 0.5),
+            "log_object_corner": -0.7,
+            "object_slope": 3.0,
+        }
+        forward = optics.Channels(channels) >> optics.ObjectSpectrum(n, 0.08)
+        problem = ji.Problem(forward, optics.BlindDeconvolution(n, 0.01), prior)
+        report = ji.calibrate(problem, n=count, key=jax.random.key(seed))
+        held = {level: np.mean([*report.coverage(level).values()]) for level in (0.68, 0.95)}
+        print(
+            f"\nwavefronts, D/r0 = {ratio:g}, {report.n} bursts: 68 % intervals hold {100 * held[0.68]:.0f} %, 95 % "
+            f"{100 * held[0.95]:.0f} %; smallest Holm p {min(report.adjusted_p_values().values()):.2f}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["loss", "cases"])
@@ -101,7 +206,8 @@ def main() -> None:
         if what == "loss":
             loss()
         else:
-            {"cases": cases, "field": field}[what](arguments.draws, arguments.seed)
+            checks = (cases, field, errors, stars, pair, calibration)
+            {check.__name__: check for check in checks}[what](arguments.draws, arguments.seed)
 
 
 if __name__ == "__main__":

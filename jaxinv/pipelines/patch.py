@@ -68,6 +68,8 @@ _SCENE = {
     "object_slope": (0.1, 0.02),
 }
 """Of each parameter of the object: width of its prior, and unit of a step."""
+_REGISTERED, _REGISTERED_STEP = 1.0, 0.01
+"""Of channels against each other [pixel]: width of the prior, and unit of a step."""
 _CORNER, _SLOPE = 0.09, 3.5
 """Of the object's spectrum, where nothing is known: the corner in units of the telescope's cutoff, and the slope."""
 
@@ -224,9 +226,8 @@ class _Restoration:
             "log_object_corner": np.log(_CORNER * cutoff),
             "object_slope": _SLOPE,
         }
-        self.registration = np.zeros((shape[0], 2), np.float32)
         self.d_over_r0 = tools.d_over_r0
-        self.vector = np.zeros(tools.n_frames * tools.n_modes + 3, np.float32)
+        self.vector = np.zeros(self.n_coefficients + 3 + (2 * shape[0] if shape[0] > 1 else 0), np.float32)
         self.vector[-3:] = list(self.middle.values())
         self.seen = Seen(
             jnp.zeros((canvas.size, canvas.size), jnp.float32),
@@ -257,17 +258,23 @@ class _Restoration:
     @property
     def wavefront(self) -> np.ndarray:
         """`(n_frames, n_modes)` so far."""
-        return np.asarray(self.vector[:-3]).reshape(self.tools.n_frames, self.tools.n_modes)
+        return np.asarray(self.vector[: self.n_coefficients]).reshape(self.tools.n_frames, self.tools.n_modes)
+
+    @property
+    def n_coefficients(self) -> int:
+        """Of all wavefronts; behind them in the vector come the registration, then the object's parameters."""
+        return self.tools.n_frames * self.tools.n_modes
+
+    @property
+    def registration(self) -> np.ndarray:
+        """`(n_channels, 2)` [pixel] so far."""
+        found = self.vector[self.n_coefficients : -3].reshape(-1, 2)
+        return found if found.size else np.zeros((1, 2), np.float32)
 
     @property
     def scene(self) -> dict[str, np.ndarray]:
         """The parameters of the object's spectrum so far."""
         return {name: np.asarray(x, np.float32) for name, x in zip(_SCENE, self.vector[-3:], strict=True)}
-
-    @property
-    def known(self) -> dict[str, Any]:
-        """What is fixed while the wavefronts are fitted."""
-        return {"registration": self.registration} if len(self.registration) > 1 else {}
 
     def noise(self, share: float) -> np.ndarray:
         """That of the windowed frames, and at least a share of their contrast."""
@@ -277,15 +284,17 @@ class _Restoration:
         """The burst at a level."""
         tools = self.tools
         width = np.tile(tools.width(self.d_over_r0, n_active), (tools.n_frames, 1))
-        prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2), **self.known}
+        prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
         for name, (wide, _) in _SCENE.items():
             prior[name] = dist.Normal(np.float32(self.middle[name]), np.float32(wide))
+        if len(self.registration) > 1:
+            prior["registration"] = dist.Normal(np.float32(0), self._apart(_REGISTERED)).to_event(2)
         return Problem(tools.burst, BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma)), prior)
 
     def descend(self, n_active: int, share: float, learn: bool = False) -> None:
         """Fit the frames at a level, then solve for the object and correct the edges."""
         n_active = min(n_active, self.tools.n_modes)
-        self.vector = np.concatenate([self._active(n_active).ravel(), self.vector[-3:]])
+        self.vector = self._with(self._active(n_active))
         problem = self.problem(n_active, self.noise(share))
         ready, felt = _felt(problem, self.data, self.vector)
         vector, count = _descended(problem, ready, self.vector, self._unit(felt, n_active), _STEPS)
@@ -294,6 +303,16 @@ class _Restoration:
             self._fried(np.asarray(felt), n_active)
         self.correct(problem)
 
+    def _with(self, wavefront: np.ndarray) -> np.ndarray:
+        """The vector with other coefficients."""
+        return np.concatenate([wavefront.ravel(), self.vector[self.n_coefficients :]])
+
+    def _apart(self, width: float) -> np.ndarray:
+        """`(n_channels, 2)` [pixel] by which channels may be off; the first is where it is."""
+        out = np.full(self.registration.shape, width, np.float32)
+        out[0] *= _HELD
+        return out
+
     def _active(self, n_active: int) -> np.ndarray:
         return np.where(np.arange(self.tools.n_modes) < n_active, self.wavefront, 0).astype(np.float32)
 
@@ -301,7 +320,8 @@ class _Restoration:
         """By which steps are measured: the width of the posterior in each coordinate, roughly."""
         width = self.tools.width(self.d_over_r0, n_active)
         unit = 1 / np.sqrt(1 / width**2 + np.asarray(felt))
-        return np.concatenate([unit.ravel(), [step for _, step in _SCENE.values()]]).astype(np.float32)
+        apart = self._apart(_REGISTERED_STEP).ravel() if len(self.registration) > 1 else []
+        return np.concatenate([unit.ravel(), apart, [step for _, step in _SCENE.values()]]).astype(np.float32)
 
     def _fried(self, felt: np.ndarray, n_active: int) -> None:
         """Fried's parameter from the modes that are free, but for tip and tilt, which the frames' shifts have."""
@@ -328,9 +348,6 @@ class _Restoration:
             self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
             change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
         self.gain = np.where(self.shown, self.gain * (1 + change - np.mean(change[self.shown])), self.gain)
-        if len(self.registration) > 1:
-            moved = np.stack([_moved(s, r, w) for s, r, w in zip(seen, residual, weight, strict=True)])
-            self.registration = (self.registration + moved - moved[0]).astype(np.float32)
 
     def searched(self) -> _Restoration:
         """The same after searches; without them, where they do not explain the residuals.
@@ -366,7 +383,9 @@ class _Restoration:
                 starts[:, 0] = self._active(n_active)
             width = tools.width(self.d_over_r0, n_active)
             unit = (1 / np.sqrt(1 / width**2 + np.asarray(felt))).astype(np.float32)
-            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene, **self.known}
+            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene}
+            if len(self.registration) > 1:
+                prior["registration"] = self.registration
             one = jax.tree.map(lambda x: x[0], known)
             problem = Problem(tools.exposure, KnownObject(tools.n_pixels, jnp.asarray(sigma[:, 0]), one), prior)
             steps = _SEARCH_STEPS * (2 if k == len(levels) - 1 else 1)
@@ -374,7 +393,7 @@ class _Restoration:
             starts, cost = np.array(found), np.asarray(cost)
             self.evaluations += tools.draws * steps
         best = np.argmin(np.where(np.isfinite(cost), cost, np.inf), axis=1)
-        self.vector = np.concatenate([starts[np.arange(n_frames), best].ravel(), self.vector[-3:]])
+        self.vector = self._with(starts[np.arange(n_frames), best])
         self.correct(self.problem(n_modes, self.noise(levels[-1][1])))
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
@@ -499,13 +518,6 @@ def _solved(
     scene = {name: parameters[name] for name in _SCENE}
     seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, _EDGE_STEPS)
     return seen, canvas.periodic(frames_, mask, transfer, seen).reshape(jnp.shape(frames))
-
-
-def _moved(seen: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """By how many pixels, y and x, images have to be moved to lie on frames, to first order."""
-    slopes = np.stack([np.gradient(seen, axis=axis) for axis in (-2, -1)]).reshape(2, -1)
-    weighted = slopes * weight.ravel()
-    return -np.linalg.lstsq(weighted @ slopes.T, weighted @ residual.ravel(), rcond=None)[0]
 
 
 def _soft(valid: np.ndarray, ramp: int) -> np.ndarray:

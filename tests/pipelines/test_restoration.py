@@ -52,6 +52,33 @@ def error_of(image: np.ndarray, truth: np.ndarray, border: int = 8, *, seen: boo
     return optimize.minimize(error, min(starts, key=error), method="Nelder-Mead").fun
 
 
+def pulls_of(
+    image: np.ndarray, error: np.ndarray, truth: np.ndarray, border: int = 20
+) -> tuple[np.ndarray, np.ndarray]:
+    """Differences from the truth on the frequencies that the telescope passes, and the expected ones.
+
+    The truth's middle is what the image shows; a shift and the mean are matched.
+    """
+    n = image.shape[0]
+    y, x = ((size - n) // 2 for size in truth.shape)
+    model = optics.PointSpread(optics.Telescope(1.0), 8542.0, SCALE, n, optics.Zernike(1))
+    passed = np.abs(np.asarray(model.transfer_function({"wavefront": np.zeros(1)}))) > 1e-3
+    v, u = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
+    inner = np.s_[border : n - border, border : n - border]
+    known = np.fft.irfft2(np.fft.rfft2(truth[y : y + n, x : x + n]) * passed, (n, n))[inner]
+    spectrum = np.fft.rfft2(image) * passed
+
+    def difference(shift: np.ndarray) -> np.ndarray:
+        turned = spectrum * np.exp(-2j * np.pi * (v * shift[0] + u * shift[1]))
+        moved = np.fft.irfft2(turned, (n, n))[inner]
+        return moved * known.mean() / moved.mean() - known
+
+    starts = [np.array([y, x], float) for y in (-2, 0, 2) for x in (-2, 0, 2)]
+    rms = lambda shift: float(np.std(difference(shift)))  # noqa: E731
+    shift = optimize.minimize(rms, min(starts, key=rms), method="Nelder-Mead").x
+    return difference(shift), error[inner] * known.mean() / np.mean(image[inner])
+
+
 def test_a_small_burst(burst: FrameBurst) -> None:
     found = restore(burst, QUICK)
     truth = truth_of(burst)
@@ -63,6 +90,10 @@ def test_a_small_burst(burst: FrameBurst) -> None:
     assert 0.15 < found.r0[0] < 0.7  # 0.33 m
     assert found.sigma == pytest.approx(0.003, rel=0.1)  # measured
     assert found.contrast > np.std(burst.frames[0])
+    off, expected = pulls_of(found.object, found.error, truth, 12)
+    assert 0.5 < np.std(off / expected) < 2
+    assert found.relative_error[0] == pytest.approx(np.sqrt(np.mean(found.error**2)) / np.std(found.object), rel=1e-4)
+    assert found.residual_power[0, -4:] == pytest.approx(1, abs=0.2)  # beyond the telescope's cutoff
 
 
 def test_a_search_and_missing_pixels(burst: FrameBurst) -> None:
@@ -126,6 +157,36 @@ def test_reference_bursts_on_the_default(reference_data: Path, name: str, allowe
     assert error_of(found.object, case["object"], 16) < allowed
     ratio = 1.0 / found.r0[0]
     assert ratio == pytest.approx(float(case["D_over_r0"]), rel=0.15)
+
+
+def test_phase_diversity_and_cameras_that_do_not_lie_on_each_other(burst: FrameBurst) -> None:
+    options = SimulateBurstConfig(
+        diameter="1.0", wavelength="8542", pixel_scale="0.059", n_pixels=96, frames=1, d_over_r0=3.0, noise=0.003,
+        corrected=2, left=0.1,
+    )  # fmt: skip
+    focus = simulate_frames(plan_burst(options))
+    out = simulate_frames(plan_burst(dataclasses.replace(options, defocus=1.0)))
+    np.testing.assert_array_equal(focus.truth["wavefront"], out.truth["wavefront"])
+    v, u = np.fft.fftfreq(96)[:, None], np.fft.rfftfreq(96)
+    turned = np.fft.rfft2(out.frames) * np.exp(-2j * np.pi * (v * 2.4 - u * 1.3))
+    moved = dataclasses.replace(out, frames=np.fft.irfft2(turned, (96, 96)))
+    config = dataclasses.replace(QUICK, modes=80, defocus=1.0)
+    truth = truth_of(focus)
+    before = error_of(focus.frames[0], truth, seen=True)
+    for second in (out, moved):
+        found = restore(focus, config, diversity=second)
+        assert error_of(found.object, truth) < 0.6 * before
+        assert found.psf.shape == (2, 96, 96)
+        assert found.chi2.shape == (1, 2)
+        assert np.isfinite(found.error).all()
+    for change, message in (
+        ({"diversity": None}, "`defocus` is that of the diversity's frames"),
+        ({"config": dataclasses.replace(config, defocus=None)}, "the defocus of the diversity's frames is not known"),
+        ({"diversity": burst}, r"the diversity has the shape \(4, 64, 64\), the burst \(1, 96, 96\)"),
+    ):
+        given = {"config": config, "diversity": out, **change}
+        with pytest.raises(ValueError, match=message):
+            plan_restoration(focus, given["config"], diversity=given["diversity"])
 
 
 def test_the_camera_is_taken_off(burst: FrameBurst) -> None:
