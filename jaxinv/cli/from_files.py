@@ -43,11 +43,12 @@ def invert(
 
 
 def open(path: str | os.PathLike[str]) -> Any:
-    """A product, from the FITS file or the Zarr store that `jaxinv invert`, `jaxinv sample` or `write_product` wrote.
+    """A result, from the file that a command wrote: maps, a restored burst, measured stars.
 
-    Also from the store of a run that is not finished. See [jaxinv.io.read_product][].
+    Maps also from a Zarr store, and from that of a run that is not finished. See [jaxinv.io.read_product][],
+    [jaxinv.io.read_restoration][] and [jaxinv.io.read_star_system][].
     """
-    return io.read_product(path)
+    return io.read_result(path)
 
 
 def _cube(observation: Any) -> StokesCube:

@@ -11,6 +11,8 @@ from jaxinv.plot.style import PALETTE, new_figure
 from jaxinv.results.restoration import Restoration
 
 _PSFS = 3
+_WIDE = 5
+"""From which value on residual power is drawn on a logarithmic scale."""
 
 
 def restoration(restoration: Restoration) -> Figure:
@@ -80,7 +82,9 @@ def _residual_power(axis: Axes, restoration: Restoration) -> None:
     frequency = (np.arange(power.shape[1]) + 0.5) / power.shape[1] / 2 / restoration.pixel_scale
     low, middle, high = np.nanpercentile(power, [16, 50, 84], axis=0)
     axis.fill_between(frequency, low, high, color=PALETTE["band"], alpha=0.5, lw=0)
-    axis.semilogy(frequency, middle, color=PALETTE["fit"], lw=1.2)
+    axis.plot(frequency, middle, color=PALETTE["fit"], lw=1.2)
+    if np.nanmax(high) > _WIDE:
+        axis.set_yscale("log")
     axis.axhline(1, color=PALETTE["data"], lw=1, ls="--")
     axis.set_xlabel("spatial frequency [1/arcsec]", fontsize=8)
     axis.set_title("residual power / noise, by patch", fontsize=9)

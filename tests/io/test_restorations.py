@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import jaxinv as ji
 from jaxinv import io
 from jaxinv.results.restoration import PatchStatus, Restoration
 
@@ -46,6 +47,7 @@ def test_a_restoration_comes_back(tmp_path: Path) -> None:
         before, after = getattr(first, field.name), getattr(again, field.name)
         np.testing.assert_array_equal(after, before, err_msg=field.name)
     assert io.provenance_of(tmp_path / "out.fits")["run"] == "abc"
+    assert isinstance(ji.open(tmp_path / "out.fits"), Restoration)
     with fits.open(tmp_path / "out.fits") as hdus:
         assert hdus[0].header["EXTNAME"] == "OBJECT"
         assert hdus["PATCHES"].header["STATUS1"].startswith("UNEXPLAINED")

@@ -90,14 +90,15 @@ def test_devices_and_pieces_may_change_between_cut_and_resumption(
     io.write_stokes(tmp_path / "cube.fits", observe(truth()))
     rng = np.random.default_rng(0)
     place = lambda devices, size: int(rng.integers(1, -(-N // (devices * size))))  # noqa: E731
-    pairs = [("invert", 1, 5, 2), ("sample", 1, 8, 2)]
+    pairs = [("invert", 1, 5, 2)]
     if os.environ.get("JAXINV_DEVICES") == "all":
         pairs = [("invert", d, s, other) for d in DEVICES for s in SIZES for other in DEVICES]
         pairs += [("sample", 1, 8, 2), ("sample", 2, 8, 1)]
+    kinds = sorted({kind for kind, *_ in pairs})
     for devices in DEVICES:
         begun = sorted({(kind, s) for kind, d, s, _ in pairs if d == devices})
         jobs = [(kind, f"{kind}-{devices}-{s}", s, place(devices, s)) for kind, s in begun]
-        jobs += [(kind, f"{kind}-whole", N, 99) for kind in ("invert", "sample") if devices == 1]
+        jobs += [(kind, f"{kind}-whole", N, 99) for kind in kinds if devices == 1]
         if jobs:
             work(tmp_path, devices, jobs)
     for devices in DEVICES:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxinv as ji
 from jaxinv import io, plot
 from jaxinv.cli import main
 from jaxinv.observation import FrameBurst
@@ -72,6 +73,7 @@ def test_stars_come_back_from_a_file(system: StarSystem, tmp_path: Path) -> None
         before, after = getattr(system, field.name), getattr(again, field.name)
         if isinstance(before, np.ndarray) and before.dtype.kind == "f":
             np.testing.assert_allclose(after, before, rtol=1e-6, err_msg=field.name)
+    assert isinstance(ji.open(tmp_path / "out.fits"), StarSystem)
     assert again.separation().error == pytest.approx(system.separation().error)
     assert plot.stars(again) is not None
     with pytest.raises(io.InputError, match="there is no file"):
