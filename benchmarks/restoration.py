@@ -1,6 +1,6 @@
 """Blind deconvolution: speed, errors and calibration.
 
-`python benchmarks/restoration.py [loss cases field errors stars pair calibration]`.
+`python benchmarks/restoration.py [loss cases trace field errors stars pair calibration]`.
 
 Reference bursts with known truth are read from the folder that JAXINV_REFERENCE_DATA names; errors are normalized rms
 differences through the diffraction MTF, without the window's border of 16 pixels, a shift and the mean matched.
@@ -27,6 +27,7 @@ from jaxinv.pipelines import (
     SimulateBurstConfig,
     StarsConfig,
     measure_stars,
+    patch,
     plan_burst,
     restore,
     simulate_frames,
@@ -85,6 +86,27 @@ def cases(draws: int, seed: int) -> None:
         error = error_of(found.object, case["object"], 16)
         before = min(error_of(frame, case["object"], 16, seen=True) for frame in case["frames"])
         print(f"{name:32} {error:7.4f} {before:10.3f} {peer:>12} {oracle:>9} {goal:>6} {seconds:6.2f} s")
+
+
+def trace(draws: int, seed: int) -> None:
+    """The error on the way: does it get worse when the fit runs on?"""
+    kept: list[tuple[int, float, np.ndarray]] = []
+    correct = patch._Restoration.correct
+
+    def noted(self, problem):
+        correct(self, problem)
+        kept.append((self.evaluations, self.residual, 1 + np.asarray(self.tools.canvas.field(self.seen.object))))
+
+    patch._Restoration.correct = noted
+    for name in CASES:
+        kept.clear()
+        case = np.load(DATA / f"{name}.npz")
+        burst = FrameBurst(case["frames"], 8542.0, 0.059)
+        restore(burst, RestoreConfig(diameter="1.0", draws=draws, seed=seed))
+        print(f"\n{name}\n{'evaluations':>12} {'residual / noise':>17} {'error':>7}")
+        for evaluations, residual, image in kept:
+            print(f"{evaluations:12d} {residual:17.2f} {error_of(image, case['object'], 16):7.4f}")
+    patch._Restoration.correct = correct
 
 
 def field(draws: int, seed: int) -> None:
@@ -206,7 +228,7 @@ def main() -> None:
         if what == "loss":
             loss()
         else:
-            checks = (cases, field, errors, stars, pair, calibration)
+            checks = (cases, trace, field, errors, stars, pair, calibration)
             {check.__name__: check for check in checks}[what](arguments.draws, arguments.seed)
 
 

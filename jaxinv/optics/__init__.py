@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jaxinv.optics.point_spread import defocus_of as defocus_of
     from jaxinv.optics.point_spread import nyquist as nyquist
     from jaxinv.optics.point_spread import pupil_of as pupil_of
+    from jaxinv.optics.polarimetry import ModulatedDeconvolution as ModulatedDeconvolution
+    from jaxinv.optics.polarimetry import StokesSpectra as StokesSpectra
     from jaxinv.optics.pupil import Modes as Modes
     from jaxinv.optics.pupil import Pupil as Pupil
     from jaxinv.optics.scene import Background as Background
@@ -67,6 +69,8 @@ _NAMES = {
     "Screens": "screens",
     "TELESCOPES": "telescope",
     "Telescope": "telescope",
+    "ModulatedDeconvolution": "polarimetry",
+    "StokesSpectra": "polarimetry",
     "Registration": "transfer",
     "TransferFunctions": "transfer",
     "Vane": "telescope",

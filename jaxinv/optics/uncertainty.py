@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.optics.deconvolution import BlindDeconvolution
+from jaxinv.optics.deconvolution import BlindDeconvolution, Spectra
 from jaxinv.optics.transfer import lowest, multiplicity, on_frame
 
 _SMOOTH = 3.0
@@ -39,7 +39,7 @@ def object_error(
     """
     n, n_support = noise.n_pixels, prediction.shape[-2]
     real = jnp.real(prediction).dtype
-    spectra = noise.prepared(data, prediction.shape) if not hasattr(data, "beyond") else data
+    spectra = data if isinstance(data, Spectra) else noise.prepared(data, prediction.shape)
     assumed = jnp.broadcast_to(jnp.asarray(noise.frame_sigma, real), prediction.shape[:-2])
     t = prediction / assumed[..., None, None]
     own, pull = jnp.abs(t) ** 2, jnp.conj(t) * spectra.values

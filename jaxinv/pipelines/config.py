@@ -338,6 +338,9 @@ class RestoreConfig:
     draws: Count = option(
         12, "fresh starts of each wavefront, against wrong ones; 0: ten times as quick", "restoration", ge=0
     )
+    filter: Literal["wiener", "scharmer"] = option(
+        "wiener", "of the object: by its estimated spectrum, or by where frames exceed the noise", "restoration"
+    )
     seed: Seed = option(0, "of the starts", "restoration")
 
 

@@ -32,9 +32,10 @@ from jaxinv.forward import Forward
 from jaxinv.optics.canvas import Canvas, Seen, taper
 from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject, Posterior, Spectra
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
+from jaxinv.optics.low_pass import low_pass
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
 from jaxinv.optics.telescope import Telescope
-from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions
+from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions, on_frame
 from jaxinv.optics.uncertainty import object_error, residual_power
 from jaxinv.optimize.lbfgs import descend
 from jaxinv.optimize.objective import Objective
@@ -123,6 +124,7 @@ class Restorer:
         ramp: of the window, in pixels; 0: the frames repeat beyond their borders.
         draws: of the prior for each exposure, in each of two searches; 0: none.
         d_over_r0: first guess.
+        filtered: the object is not Wiener's estimate: see `optics.low_pass`.
         seed: of the draws.
     """
 
@@ -137,6 +139,7 @@ class Restorer:
     ramp: int = 16
     draws: int = 12
     d_over_r0: float = 6.0
+    filtered: bool = False
     seed: int = 0
 
     @cached_property
@@ -405,6 +408,26 @@ class _Restoration:
         power = residual_power(jnp.asarray(residual[self.shown]), jnp.asarray(self.sigma[self.shown]), BANDS)
         return np.asarray(error), np.asarray(power)
 
+    @property
+    def object(self) -> np.ndarray:
+        """On the canvas, in units of its mean; filtered within the window, if that is wanted."""
+        tools, canvas = self.tools, self.tools.canvas
+        out = np.array(self.seen.object)
+        if not tools.filtered or not np.isfinite(self.level):
+            return out
+        sigma = self.noise(0)
+        problem = self.problem(tools.n_modes, sigma)
+        prediction, spectra, root = _predicted(problem, self.data, self.vector)
+        t = np.asarray(prediction) / sigma[..., None, None]
+        flat = lambda x: x.reshape(-1, *x.shape[-2:])  # noqa: E731
+        found = np.asarray(root) * low_pass(flat(t), flat(np.asarray(spectra.values)))
+        inside = np.asarray(
+            jnp.fft.irfft2(on_frame(jnp.asarray(found), tools.n_pixels), canvas.window.shape, norm="ortho")
+        )
+        field = canvas.field(out)
+        field[...] = (1 - canvas.window) * field + inside  # the frames, and so what is found of them, are windowed
+        return out
+
     def patch(self) -> Patch:
         """What was found."""
         shape = self.given.shape
@@ -413,7 +436,7 @@ class _Restoration:
         else:
             error, power = np.full(shape[-2:], np.nan), np.full(BANDS, np.nan)
         return Patch(
-            object=self.level * (1 + np.asarray(self.seen.object)),
+            object=self.level * (1 + self.object),
             error=self.level * error,
             frames=(1 + np.asarray(self.seen.frames).reshape(shape)) * self.level * self.gain[..., None, None],
             wavefront=self.wavefront,
@@ -451,13 +474,21 @@ def _felt(problem: Problem, data: Any, vector: Any) -> tuple[Spectra, Array]:
 
 
 @eqx.filter_jit
-def _erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) -> Array:
+def _predicted(problem: Problem, data: Any, vector: Any) -> tuple[Array, Spectra, Array]:
+    """Coloured transfer functions, the frames' spectra, and the root of the object's power."""
     noise: Any = problem.noise
     forward: Any = problem.forward
     parameters = problem.coordinates.parameters(jnp.asarray(vector))
     prediction = problem.predict(parameters)
     root = jnp.sqrt(forward.stages[-1].power(parameters, prediction.shape[-2]))
-    return object_error(noise, prediction, jnp.asarray(data), root, sigma, window)
+    return prediction, noise.prepared(jnp.asarray(data), prediction.shape), root
+
+
+@eqx.filter_jit
+def _erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) -> Array:
+    noise: Any = problem.noise
+    prediction, spectra, root = _predicted(problem, data, vector)
+    return object_error(noise, prediction, spectra, root, sigma, window)
 
 
 @eqx.filter_jit

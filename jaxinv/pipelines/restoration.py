@@ -119,6 +119,7 @@ def plan_restoration(
         n_modes=min(config.modes, most_modes(telescope, burst, size)),
         defocus=(0.0,) if diversity is None else (0.0, config.defocus or 0.0),
         draws=config.draws,
+        filtered=config.filter == "scharmer",
         seed=config.seed,
     )
     return RestorationPlan(config, burst, channels, tools, sigma, shifts, corners)

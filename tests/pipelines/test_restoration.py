@@ -96,6 +96,16 @@ def test_a_small_burst(burst: FrameBurst) -> None:
     assert found.residual_power[0, -4:] == pytest.approx(1, abs=0.2)  # beyond the telescope's cutoff
 
 
+def test_the_filter_of_loefdahl_and_scharmer(burst: FrameBurst) -> None:
+    truth = truth_of(burst)
+    plain = restore(burst, QUICK)
+    found = restore(burst, dataclasses.replace(QUICK, filter="scharmer"))
+    np.testing.assert_array_equal(found.wavefront, plain.wavefront)
+    assert not np.array_equal(found.object, plain.object)
+    assert error_of(found.object, truth) < 1.5 * error_of(plain.object, truth)
+    np.testing.assert_allclose(found.object[0], plain.object[0], atol=0.02)  # the border is Wiener's
+
+
 def test_a_search_and_missing_pixels(burst: FrameBurst) -> None:
     frames = burst.frames.copy()
     frames[1, 20:24, 30:33] = np.nan
