@@ -101,7 +101,7 @@ def describe(plan: Any, say: Any) -> None:
     say(f"telescope   {name}: {tools.telescope.diameter:g} m{obscured}; {burst.wavelength:g} angstrom")
     bad = int(np.sum(~np.isfinite(plan.channels)))
     missing = f", {bad} pixels missing" if bad else ""
-    twice = f", and {plan.config.defocus:g} waves out of focus" if len(plan.channels) > 1 else ""
+    twice = f", in focus and {plan.config.defocus:g} waves out of it" if len(plan.channels) > 1 else ""
     say(f"frames      {n_frames} of {ny} x {nx} pixels of {burst.pixel_scale:g} arcsec{twice}{missing}")
     relative = float(np.median(plan.sigma / np.nanmean(plan.channels, axis=(2, 3))))
     measured = "" if plan.config.noise is not None else ", measured"

@@ -75,6 +75,7 @@ def stars(
             yield (
                 f"star {k + 1}      {apart.value:.5f} +- {apart.error:.5f} arcsec at {angle.value:.3f} +- "
                 f"{angle.error:.3f} degrees from y to -x, {fainter.value:.4f} +- {fainter.error:.4f} mag fainter"
+                + ("" if found.detected(k) else "; NOT DETECTED: its flux is below 5 of its error")
             )
 
     kind = Kind(io.read_star_system, io.write_star_system, draw)

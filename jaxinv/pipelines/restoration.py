@@ -267,6 +267,12 @@ def _channels(burst: FrameBurst, diversity: FrameBurst | None, config: RestoreCo
             f"the diversity has the shape {diversity.frames.shape}, the burst {frames.shape}: expected the same "
             "exposures"
         )
+    seen, other = ((each.wavelength, each.pixel_scale) for each in (burst, diversity))
+    if not np.allclose(seen, other, rtol=1e-3):
+        raise ValueError(
+            f"the diversity is of {other[0]:g} angstrom and pixels of {other[1]:g} arcsec, the burst of {seen[0]:g} "
+            f"and {seen[1]:g}: expected the same"
+        )
     return np.stack([frames, np.asarray(diversity.frames, np.float32)])
 
 

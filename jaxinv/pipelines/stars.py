@@ -44,6 +44,8 @@ _ACCURACY = (2.0, 0.15)
 """Of a first guess: of positions [pixel], and of fluxes as a part of the whole."""
 _EXPLAINED = 1.5
 """Times the residuals of the best tenth: up to here a wavefront counts as found."""
+_TRUSTED = 3.0
+"""Residuals of the best tenth, above which the model is not the frames'."""
 _RESOLVED = 3.0
 """Pixels around a star in which no other one is looked for."""
 _LOW = slice(2, 30)
@@ -285,6 +287,12 @@ class StarsRun(Run[StarSystem]):
         finite = np.isfinite(chi2) & np.isfinite(values).all(axis=1) & np.isfinite(made["covariance"]).all(axis=(1, 2))
         best = float(np.quantile(chi2[finite], 0.1)) if finite.any() else np.nan
         used = finite & (chi2 <= _EXPLAINED * max(best, 1.0))
+        if not best < _TRUSTED:
+            warnings.warn(
+                f"no exposure is explained: the best leave residuals of {best:.3g} of the noise's variance; look at "
+                "the telescope, the gain and the number of stars before the numbers",
+                stacklevel=2,
+            )
         mean, covariance = _pooled(values[used], made["covariance"][used], chi2[used])
         stars = mean.reshape(-1, 3)
         tools = plan.tools

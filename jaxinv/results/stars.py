@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_SIGNIFICANT = 5
 
 
 class Measured(NamedTuple):
@@ -85,6 +88,10 @@ class StarSystem:
         """By which a star is fainter than the first [mag]."""
         k = 3 * (star - 1) + 2
         return Measured(float(self.magnitudes[star - 1]), float(np.sqrt(self.covariance[k, k])))
+
+    def detected(self, star: int = 1) -> bool:
+        """Whether a star's flux is five times its error or more; else there may be none."""
+        return self.magnitude_difference(star).error < 2.5 / math.log(10) / _SIGNIFICANT
 
     def _error(self, star: int, along: np.ndarray) -> float:
         k = 3 * (star - 1)

@@ -193,6 +193,7 @@ def test_phase_diversity_and_cameras_that_do_not_lie_on_each_other(burst: FrameB
         ({"diversity": None}, "`defocus` is that of the diversity's frames"),
         ({"config": dataclasses.replace(config, defocus=None)}, "the defocus of the diversity's frames is not known"),
         ({"diversity": burst}, r"the diversity has the shape \(4, 64, 64\), the burst \(1, 96, 96\)"),
+        ({"diversity": dataclasses.replace(out, wavelength=6302.0)}, "the diversity is of 6302 angstrom and pixels of"),
     ):
         given = {"config": config, "diversity": out, **change}
         with pytest.raises(ValueError, match=message):

@@ -52,6 +52,9 @@ def test_a_double_star(system: StarSystem) -> None:
     for (value, error), true, most in zip(found, expected, (1e-3, 0.1, 0.01), strict=True):
         assert error < most
         assert abs(value - true) < 5 * error
+    assert system.detected()
+    doubtful = dataclasses.replace(system, covariance=np.diag([1e-6, 1e-6, 0.3**2]))
+    assert not doubtful.detected()
     assert system.chi2[system.used] == pytest.approx(1, abs=0.5)  # modes beyond the 60th
     assert 0.5 < np.median(system.d_over_r0) < 4
 
@@ -106,6 +109,12 @@ def test_a_star_alone(burst: FrameBurst) -> None:
     assert found.covariance.shape == (0, 0)
     assert np.isfinite(found.wavefront).all()
     assert plot.stars(found) is not None
+
+
+def test_a_telescope_that_is_not_the_frames_is_said(burst: FrameBurst) -> None:
+    first = dataclasses.replace(burst, frames=burst.frames[:1])
+    with pytest.warns(UserWarning, match="no exposure is explained: the best leave residuals of"):
+        measure_stars(first, dataclasses.replace(SMALL, diameter="0.7", starts=1, modes=20))
 
 
 def test_the_reference_binary(reference_data: Path) -> None:
