@@ -277,10 +277,12 @@ class Job:
             return run.into(store, workers=self._running.team, progress=not self._running.quiet)
         except KeyboardInterrupt:
             kept = f": {store.n_done} of {store.n} {objects} are kept in {self.partial}"
+            store.close()  # whoever goes on may do so from this very process
             raise KeyboardInterrupt(kept + "; the same command goes on from there") from None
         except Exception:
             if not store.n_done:  # nothing that anybody could go on with
                 store.discard()
+            store.close()
             raise
 
     def finish(self) -> None:
