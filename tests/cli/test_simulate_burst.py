@@ -187,8 +187,9 @@ def test_an_object_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_files_that_are_no_bursts(folder: Path) -> None:
-    with pytest.raises(io.InputError, match="its first image has 2 axes, expected three"):
-        io.read_burst("image.fits")
+    fits.PrimaryHDU(np.zeros((1, 2, 8, 8), np.float32)).writeto("four.fits")
+    with pytest.raises(io.InputError, match="its first image has 4 axes, expected three"):
+        io.read_burst("four.fits")
     fits.PrimaryHDU(np.zeros((2, 8, 8), np.float32)).writeto("plain.fits")
     with pytest.raises(io.InputError, match="does not say its wavelength"):
         io.read_burst("plain.fits")
