@@ -193,7 +193,7 @@ def pair(draws: int, seed: int) -> None:
 def calibration(draws: int, seed: int) -> None:
     """Wavefronts of two exposures with phase diversity, by HMC: how often intervals hold the truth."""
     del draws
-    telescope, n, count = optics.Telescope(1.0), 24, 60
+    telescope, n, count = optics.Telescope(1.0), 24, 40
     modes = optics.KarhunenLoeve(telescope, 8)
     channels = [
         optics.TransferFunctions(optics.PointSpread(telescope, 8542.0, 0.08, n, modes, n_frames=2, defocus=waves))

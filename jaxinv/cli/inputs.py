@@ -61,3 +61,15 @@ def pipeline_part(given: Any, kind: type[T]) -> T:
 def inputs_of(observation: Sequence[str], config: str | None, given: Any) -> list[str | None]:
     """Everything that is read, so that no output takes its place."""
     return [*observation, config, *(getattr(given, name) for name in FILES)]
+
+
+def read_burst_as(path: Any, options: Any, dataset: str | None) -> Any:
+    """A burst, with the wavelength and the pixel scale that options give in place of its own."""
+    from jaxinv import io
+    from jaxinv.pipelines.burst import in_unit
+
+    given = {
+        name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
+        for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
+    }
+    return io.read_burst(path, dataset=dataset, **given)

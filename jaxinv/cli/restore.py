@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from jaxinv.cli.inputs import Config
+from jaxinv.cli.inputs import Config, read_burst_as
 from jaxinv.cli.job import AS_USUAL, Job, Kind, Running
 from jaxinv.cli.options import GROUPS, with_options
 from jaxinv.cli.outputs import NoQuicklook, Quicklook, check_outputs, fingerprint_of, origin_of, picture_of, sha256
@@ -51,7 +51,6 @@ def restore(
         jaxinv restore focus.fits --diversity defocus.fits --defocus 1 --telescope Sunrise -o out.fits
     """
     from jaxinv import io
-    from jaxinv.pipelines.burst import in_unit
     from jaxinv.pipelines.restoration import RestorationRun, calibrated, plan_restoration
     from jaxinv.plot import restoration as draw
 
@@ -59,12 +58,8 @@ def restore(
     picture = picture_of(output, quicklook, no_quicklook)
     sources = [str(path) for path in (burst, diversity, *maps.values()) if path is not None]
     check_outputs(output, picture, inputs=[*sources, config])
-    given = {
-        name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
-        for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
-    }
-    frames = io.read_burst(burst, dataset=dataset, **given)
-    second = None if diversity is None else io.read_burst(diversity, dataset=dataset, **given)
+    frames = read_burst_as(burst, options, dataset)
+    second = None if diversity is None else read_burst_as(diversity, options, dataset)
     seen: dict[str, Any] = {name: None if path is None else io.read_map(path) for name, path in maps.items()}
     digest = sha256(sources)
     kinds = " ".join(name for name, path in {**maps, "diversity": diversity}.items() if path is not None)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from jaxinv.cli.inputs import Config
+from jaxinv.cli.inputs import Config, read_burst_as
 from jaxinv.cli.job import AS_USUAL, Job, Kind, Running
 from jaxinv.cli.options import GROUPS, with_options
 from jaxinv.cli.outputs import NoQuicklook, Quicklook, check_outputs, fingerprint_of, origin_of, picture_of, sha256
@@ -42,18 +42,13 @@ def stars(
         jaxinv stars burst.fits --stars 3 --gain 2.1 --diameter 4.2 --obscuration 1.2 --workers 2 -o triple.fits
     """
     from jaxinv import io
-    from jaxinv.pipelines.burst import in_unit
     from jaxinv.pipelines.stars import StarsRun, plan_stars
     from jaxinv.plot import stars as draw
 
     picture = picture_of(output, quicklook, no_quicklook)
     sources = [str(burst)]
     check_outputs(output, picture, inputs=[*sources, config])
-    given = {
-        name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
-        for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
-    }
-    frames = io.read_burst(burst, dataset=dataset, **given)
+    frames = read_burst_as(burst, options, dataset)
     digest = sha256(sources)
     job = Job(output, fingerprint_of(options, digest, dataset=dataset or ""), running, picture=picture)
 

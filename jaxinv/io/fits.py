@@ -225,6 +225,11 @@ def image_of(path: str | os.PathLike[str], hdu: Any) -> np.ndarray:
     return data
 
 
+def native(values: np.ndarray) -> np.ndarray:
+    """An array in the byte order of this machine."""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
 def write_fits(path: str | os.PathLike[str], hdus: Any, *, overwrite: bool) -> None:
     """Write an astropy HDU list, compressed where the name ends in `.gz`, whole or not at all.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxinv.io.bursts import ORIGIN, detector_cards
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import image_of, number_of, open_fits, write_fits
+from jaxinv.io.fits import image_of, native, number_of, open_fits, write_fits
 from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.results.restoration import PatchStatus, Restoration
 
@@ -89,9 +89,9 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
         if missing or hdus[0].header.get("NAXIS", 0) != 2:
             raise InputError(f"{path} is no restored burst: it has no part {', '.join(missing) or 'OBJECT'}")
         first, table = hdus[0], hdus["PATCHES"].data
-        arrays = {name: _native(image_of(path, hdus[name.upper()])) for name in _IMAGES}
+        arrays = {name: native(image_of(path, hdus[name.upper()])) for name in _IMAGES}
         return Restoration(
-            object=_native(image_of(path, first)),
+            object=native(image_of(path, first)),
             corners=np.stack([np.asarray(table["y"], int), np.asarray(table["x"], int)], axis=1),
             patch=int(number_of(path, first.header, "PATCH", 0)),
             r0=np.asarray(table["r0"], float),
@@ -103,7 +103,3 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
             provenance=read_provenance(hdus),
             **arrays,
         )
-
-
-def _native(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))

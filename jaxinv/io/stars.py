@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxinv.io.bursts import ORIGIN, detector_cards
 from jaxinv.io.errors import InputError
-from jaxinv.io.fits import image_of, number_of, open_fits, write_fits
+from jaxinv.io.fits import image_of, native, number_of, open_fits, write_fits
 from jaxinv.io.images import provenance_table, read_provenance
 from jaxinv.results.stars import StarSystem
 
@@ -89,7 +89,7 @@ def read_star_system(path: str | os.PathLike[str]) -> StarSystem:
         if missing:
             raise InputError(f"{path} holds no measured stars: it has no part {', '.join(missing)}")
         first, table, frames = hdus[0].header, hdus["STARS"].data, hdus["FRAMES"].data
-        arrays = {name: _native(image_of(path, hdus[name.upper()])) for name in _IMAGES if name.upper() in hdus}
+        arrays = {name: native(image_of(path, hdus[name.upper()])) for name in _IMAGES if name.upper() in hdus}
         n = 3 * (len(table) - 1)
         arrays.setdefault("covariance", np.zeros((n, n)))
         arrays.setdefault("frame_values", np.zeros((len(frames), n)))
@@ -105,7 +105,3 @@ def read_star_system(path: str | os.PathLike[str]) -> StarSystem:
             provenance=read_provenance(hdus),
             **arrays,
         )
-
-
-def _native(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))

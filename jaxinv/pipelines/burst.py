@@ -20,7 +20,7 @@ from jaxinv.optics.burst import Burst, Correction, simulate_burst
 from jaxinv.optics.detector import Detector
 from jaxinv.optics.granulation import granulation
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
-from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, pupil_of
+from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, nyquist, pupil_of
 from jaxinv.optics.scene import DetectorPixel, Jitter
 from jaxinv.optics.screens import Atmosphere, Layer
 from jaxinv.optics.telescope import Telescope, find_telescope
@@ -33,6 +33,9 @@ _SEEING, _LARGEST = 6.0, 512
 """Of lambda / r0, that a PSF's field spans: 1 % of its light lies beyond. And at most so many pixels."""
 _WRAPPED = 3.0
 """Of lambda / r0, below which the light beyond is said to be much: 5 %."""
+
+_COARSEST = 1.05
+"""Of Nyquist's pixels, up to which frames are taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +234,20 @@ def telescope_of(config: Any) -> Telescope:
     if config.diameter is None:
         return find_telescope(config.telescope)
     return Telescope(in_unit(config.diameter, "m", "diameter"), in_unit(config.obscuration, "m", "obscuration"))
+
+
+def refuse_folded(telescope: Telescope, burst: FrameBurst) -> None:
+    """Of frames whose frequencies fold, nothing can be told.
+
+    Raises:
+        ValueError: pixels that are coarser than Nyquist's by more than a few per cent.
+    """
+    finest = nyquist(telescope, burst.wavelength)
+    if burst.pixel_scale > _COARSEST * finest:
+        raise ValueError(
+            f"pixels of {burst.pixel_scale:.4g} arcsec are coarser than Nyquist's for {telescope.diameter:g} m at "
+            f"{burst.wavelength:g} angstrom, {finest:.4g} arcsec: what is folded cannot be told apart"
+        )
 
 
 def most_modes(telescope: Telescope, burst: FrameBurst, n_pixels: int) -> int:

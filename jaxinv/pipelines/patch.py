@@ -21,7 +21,6 @@ import warnings
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,15 +29,14 @@ from jaxtyping import Array
 
 from jaxinv.forward import Forward
 from jaxinv.optics.canvas import Canvas, Seen, taper
-from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject, Posterior, Spectra
+from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.low_pass import low_pass
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
 from jaxinv.optics.telescope import Telescope
 from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions, on_frame
-from jaxinv.optics.uncertainty import object_error, residual_power
-from jaxinv.optimize.lbfgs import descend
-from jaxinv.optimize.objective import Objective
+from jaxinv.optics.uncertainty import residual_power
+from jaxinv.pipelines import patch_programs as programs
 from jaxinv.problem import Problem
 
 _LEVELS = ((20, 0.6), (35, 0.2), (60, 0.1))
@@ -55,8 +53,6 @@ _SEARCHED = 100
 """Modes in the last of them."""
 _WORTH = 0.8
 """Of what is not explained, which a search has to leave at most, to be gone on with."""
-_BANDS = 10
-"""Of modes, in which the data's curvature is measured together."""
 _SHOWN, _UNSEEN = 0.5, 1e3
 """Of a patch, that a frame has to show; and the noise, in units of the light, of frames that do not."""
 BANDS = 16
@@ -299,8 +295,8 @@ class _Restoration:
         n_active = min(n_active, self.tools.n_modes)
         self.vector = self._with(self._active(n_active))
         problem = self.problem(n_active, self.noise(share))
-        ready, felt = _felt(problem, self.data, self.vector)
-        vector, count = _descended(problem, ready, self.vector, self._unit(felt, n_active), _STEPS)
+        ready, felt = programs.felt(problem, self.data, self.vector)
+        vector, count = programs.descended(problem, ready, self.vector, self._unit(felt, n_active), _STEPS)
         self.vector, self.evaluations = np.asarray(vector), self.evaluations + int(count)
         if learn:
             self._fried(np.asarray(felt), n_active)
@@ -342,7 +338,9 @@ class _Restoration:
         """Solve for the object on the canvas; from there the light of each frame, and frames that repeat."""
         canvas, flat = self.tools.canvas, self.flattened
         noise = problem.noise.frame_sigma / self.window  # type: ignore[attr-defined]
-        self.seen, data = _solved(problem, canvas, self.vector, flat, self.mask, noise, self.seen.object)
+        self.seen, data = programs.solved(
+            problem, canvas, self.vector, flat, self.mask, noise, self.seen.object, _EDGE_STEPS
+        )
         self.data = data if canvas.ramp else flat
         seen = np.asarray(self.seen.frames).reshape(flat.shape)
         residual = np.where(self.mask, flat - seen, 0)
@@ -380,8 +378,8 @@ class _Restoration:
         for k, (n_active, share) in enumerate(levels):
             n_active, sigma = min(n_active, n_modes), self.noise(share)
             burst = self.problem(n_active, sigma)
-            ready, felt = _felt(burst, self.data, self.vector)
-            known, values = _told(burst, ready, self.vector)
+            ready, felt = programs.felt(burst, self.data, self.vector)
+            known, values = programs.told(burst, ready, self.vector)
             if k == len(levels) - 1:
                 starts[:, 0] = self._active(n_active)
             width = tools.width(self.d_over_r0, n_active)
@@ -392,7 +390,7 @@ class _Restoration:
             one = jax.tree.map(lambda x: x[0], known)
             problem = Problem(tools.exposure, KnownObject(tools.n_pixels, jnp.asarray(sigma[:, 0]), one), prior)
             steps = _SEARCH_STEPS * (2 if k == len(levels) - 1 else 1)
-            found, cost = _searched(problem, sigma.T, known, values, starts, unit, jnp.asarray(steps))
+            found, cost = programs.searched(problem, sigma.T, known, values, starts, unit, jnp.asarray(steps))
             starts, cost = np.array(found), np.asarray(cost)
             self.evaluations += tools.draws * steps
         best = np.argmin(np.where(np.isfinite(cost), cost, np.inf), axis=1)
@@ -403,7 +401,7 @@ class _Restoration:
         """Of the object, in units of its mean; and the residuals' power by spatial frequency."""
         tools, window = self.tools, self.tools.canvas.window
         problem = self.problem(tools.n_modes, self.noise(_LAST))
-        error = _erring(problem, self.data, self.vector, self.noise(0), jnp.asarray(window, jnp.float32))
+        error = programs.erring(problem, self.data, self.vector, self.noise(0), jnp.asarray(window, jnp.float32))
         residual = np.where(self.mask, self.flattened - np.asarray(self.seen.frames).reshape(self.given.shape), 0)
         power = residual_power(jnp.asarray(residual[self.shown]), jnp.asarray(self.sigma[self.shown]), BANDS)
         return np.asarray(error), np.asarray(power)
@@ -417,7 +415,7 @@ class _Restoration:
             return out
         sigma = self.noise(0)
         problem = self.problem(tools.n_modes, sigma)
-        prediction, spectra, root = _predicted(problem, self.data, self.vector)
+        prediction, spectra, root = programs.predicted(problem, self.data, self.vector)
         t = np.asarray(prediction) / sigma[..., None, None]
         flat = lambda x: x.reshape(-1, *x.shape[-2:])  # noqa: E731
         found = np.asarray(root) * low_pass(flat(t), flat(np.asarray(spectra.values)))
@@ -449,106 +447,6 @@ class _Restoration:
             evaluations=self.evaluations,
             converged=self.explained,
         )
-
-
-@eqx.filter_jit
-def _felt(problem: Problem, data: Any, vector: Any) -> tuple[Spectra, Array]:
-    """The frames' spectra, and the data's curvature by each coefficient of each frame, means over bands of modes."""
-    noise: Any = problem.noise
-    parameters = problem.coordinates.parameters(vector)
-    predict = lambda wavefront: problem.predict({**parameters, "wavefront": wavefront})  # noqa: E731
-    prediction, push = jax.linearize(predict, parameters["wavefront"])
-    ready = noise.prepared(data, prediction.shape)
-    n_frames, n_modes = parameters["wavefront"].shape
-    edges = np.unique(np.round(np.geomspace(2, n_modes, min(_BANDS, n_modes - 1))).astype(int))
-    band = np.searchsorted(edges, np.arange(n_modes), side="right")
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], n_modes).astype(np.float32)
-    along = np.stack([np.where(band == k, signs, 0) for k in range(band.max() + 1)])
-
-    def mean(direction: Array) -> Array:
-        change = push(jnp.broadcast_to(direction, (n_frames, n_modes)))
-        felt = noise.curvature(prediction, ready, change)
-        return jnp.sum(felt, axis=0) / jnp.sum(direction**2)
-
-    return ready, jax.lax.map(mean, jnp.asarray(along))[band].T
-
-
-@eqx.filter_jit
-def _predicted(problem: Problem, data: Any, vector: Any) -> tuple[Array, Spectra, Array]:
-    """Coloured transfer functions, the frames' spectra, and the root of the object's power."""
-    noise: Any = problem.noise
-    forward: Any = problem.forward
-    parameters = problem.coordinates.parameters(jnp.asarray(vector))
-    prediction = problem.predict(parameters)
-    root = jnp.sqrt(forward.stages[-1].power(parameters, prediction.shape[-2]))
-    return prediction, noise.prepared(jnp.asarray(data), prediction.shape), root
-
-
-@eqx.filter_jit
-def _erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) -> Array:
-    noise: Any = problem.noise
-    prediction, spectra, root = _predicted(problem, data, vector)
-    return object_error(noise, prediction, spectra, root, sigma, window)
-
-
-@eqx.filter_jit
-def _descended(problem: Problem, ready: Spectra, vector: Any, unit: Any, steps: int) -> tuple[Array, Array]:
-    found, _, count = descend(Objective(problem, ready, {}, jnp.asarray(unit)), jnp.asarray(vector), steps)
-    return found, count
-
-
-@eqx.filter_jit
-def _told(problem: Problem, ready: Spectra, vector: Any) -> tuple[Posterior, Array]:
-    """What the others say of the object that each exposure shows, and its spectra `(n_frames, n_channels, ...)`."""
-    prediction = problem.predict(problem.coordinates.parameters(jnp.asarray(vector)))
-    noise: Any = problem.noise
-    return noise.without(prediction, ready), jnp.swapaxes(ready.values, 0, 1)
-
-
-@eqx.filter_jit
-def _searched(
-    problem: Problem,
-    sigma: Any,
-    known: Posterior,
-    values: Any,
-    starts: Any,
-    unit: Any,
-    steps: Array,
-) -> tuple[Array, Array]:
-    """`(n_frames, n_draws, n_modes)` from starts of that shape, and the cost of each."""
-
-    def exposure(item: Any) -> tuple[Array, Array]:
-        sigma, known, values, starts, unit = item
-        noise = KnownObject(problem.noise.n_pixels, sigma, known)  # type: ignore[attr-defined]
-        own = eqx.tree_at(lambda p: p.noise, problem, noise)
-        objective = Objective(own, Spectra(values, jnp.zeros((), values.real.dtype)), {}, unit)
-        found, cost, _ = jax.vmap(lambda start: descend(objective, start, steps))(starts)
-        return found, cost
-
-    return jax.lax.map(exposure, (jnp.asarray(sigma), known, values, jnp.asarray(starts), jnp.asarray(unit)))
-
-
-@eqx.filter_jit
-def _solved(
-    problem: Problem,
-    canvas: Canvas,
-    vector: Any,
-    frames: Any,
-    mask: Any,
-    sigma: Any,
-    start: Any,
-) -> tuple[Seen, Array]:
-    """The object on the canvas, and frames that repeat beyond their borders."""
-    parameters = problem.complete(problem.coordinates.parameters(jnp.asarray(vector)))
-    forward: Any = problem.forward
-    transfer = forward.first(parameters)
-    for stage in forward.stages[:-1]:
-        transfer = stage(parameters, transfer)
-    flat = lambda x: jnp.asarray(x).reshape(-1, *jnp.shape(x)[2:])  # noqa: E731
-    transfer, frames_, mask = flat(transfer), flat(frames), flat(mask)
-    scene = {name: parameters[name] for name in _SCENE}
-    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, _EDGE_STEPS)
-    return seen, canvas.periodic(frames_, mask, transfer, seen).reshape(jnp.shape(frames))
 
 
 def _soft(valid: np.ndarray, ramp: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from jaxinv.compute.run import Run, Work
 from jaxinv.compute.store import Store
 from jaxinv.observation import FrameBurst
 from jaxinv.optics.alignment import cut, noise_of, shifts_of
-from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread, nyquist
-from jaxinv.pipelines.burst import most_modes, telescope_of
+from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, PointSpread
+from jaxinv.pipelines.burst import most_modes, refuse_folded, telescope_of
 from jaxinv.pipelines.config import RestoreConfig
 from jaxinv.pipelines.patch import Restorer
 from jaxinv.results.restoration import PatchStatus, Restoration
@@ -83,12 +83,7 @@ def plan_restoration(
     telescope = telescope_of(config)
     channels = _channels(burst, diversity, config)
     n_channels, n_frames, ny, nx = channels.shape
-    finest = nyquist(telescope, burst.wavelength)
-    if burst.pixel_scale > 1.05 * finest:
-        raise ValueError(
-            f"pixels of {burst.pixel_scale:.4g} arcsec are coarser than Nyquist's for {telescope.diameter:g} m at "
-            f"{burst.wavelength:g} angstrom, {finest:.4g} arcsec: what is folded cannot be restored"
-        )
+    refuse_folded(telescope, burst)
     frames = channels.reshape(-1, ny, nx)
     finite = np.isfinite(frames)
     empty = np.flatnonzero(finite.mean(axis=(1, 2)) < 0.5)

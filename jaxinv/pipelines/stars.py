@@ -25,12 +25,12 @@ from jaxinv.compute.store import Store
 from jaxinv.noise import Gaussian
 from jaxinv.observation import FrameBurst, Observation
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
-from jaxinv.optics.point_spread import PointSpread, nyquist
+from jaxinv.optics.point_spread import PointSpread
 from jaxinv.optics.scene import Background, PointSources
 from jaxinv.optics.telescope import Telescope
 from jaxinv.optimize.fit import fit
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
-from jaxinv.pipelines.burst import most_modes, telescope_of
+from jaxinv.pipelines.burst import most_modes, refuse_folded, telescope_of
 from jaxinv.pipelines.config import StarsConfig
 from jaxinv.problem import Problem
 from jaxinv.results.stars import StarSystem
@@ -96,6 +96,11 @@ class Exposures:
             spread = PointSpread(*at, KarhunenLoeve(self.telescope, n_modes))
         return spread >> PointSources(len(self.fluxes), self.pixel_scale) >> Background()
 
+    @cached_property
+    def models(self) -> dict[int, Any]:
+        """Of each level, by its modes."""
+        return {n_modes: self.model(n_modes) for n_modes, _ in self.levels}
+
     def measure(self, frame: np.ndarray, total: float, read_noise: float, seed: int) -> dict[str, Any]:
         """What a frame says.
 
@@ -131,7 +136,7 @@ class Exposures:
                     "background": np.float32(0),
                 }
             solver = LevenbergMarquardt(n_starts=1 if k else self.starts, max_iterations=_ITERATIONS)
-            problem = Problem(self.model(n_modes), Gaussian(1.0), prior)
+            problem = Problem(self.models[n_modes], Gaussian(1.0), prior)
             data = Observation(np.float32(frame), sigma=np.float32(sigma))
             found = fit(problem, data, solver=solver, initial=initial, seed=seed)
             expected = np.asarray(problem.predict(found.parameters))
@@ -202,12 +207,7 @@ def plan_stars(burst: FrameBurst, config: StarsConfig | None = None) -> StarsPla
     telescope = telescope_of(config)
     frames = np.asarray(burst.frames, float) * config.gain
     n_frames, ny, nx = frames.shape
-    finest = nyquist(telescope, burst.wavelength)
-    if burst.pixel_scale > 1.05 * finest:
-        raise ValueError(
-            f"pixels of {burst.pixel_scale:.4g} arcsec are coarser than Nyquist's for {telescope.diameter:g} m at "
-            f"{burst.wavelength:g} angstrom, {finest:.4g} arcsec: what is folded cannot be told apart"
-        )
+    refuse_folded(telescope, burst)
     n = config.field - config.field % 2
     if n > min(ny, nx):
         raise ValueError(f"a field of {n} pixels is larger than the frames of {ny} x {nx}: take --field smaller")
@@ -297,7 +297,7 @@ class StarsRun(Run[StarSystem]):
         stars = mean.reshape(-1, 3)
         tools = plan.tools
         number = int(np.argmin(np.where(finite, chi2, np.inf)))
-        spread = tools.model(tools.n_modes).first
+        spread = tools.models[tools.n_modes].first
         return StarSystem(
             offsets=stars[:, :2],
             magnitudes=stars[:, 2],
