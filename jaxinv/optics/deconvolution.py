@@ -177,10 +177,15 @@ class BlindDeconvolution(Noise):
         share = 1 - whitened * variance
         return jnp.sum(weight * known * share * _square(change / scale), axis=(-2, -1))
 
-    def without(self, prediction: Array, data: Any) -> Posterior:
+    def without(self, prediction: Array, data: Any, root: ArrayLike = 1.0) -> Posterior:
         """What the other exposures say of the object that each shows: `(*n_objects, n_frames, n_support, ...)`.
 
         An exposure is left out with all its channels.
+
+        Args:
+            prediction: transfer functions times the root of the object's power.
+            data: frames, or their spectra.
+            root: of the object's power, `(n_support, ...)`: what is said is of its transform then; 1: in units of this.
         """
         spectra = self._spectra(prediction, data)
         t = prediction / self._sigma(jnp.real(prediction).dtype)
@@ -193,7 +198,8 @@ class BlindDeconvolution(Noise):
         elif prediction.ndim > 3:
             own, pull = jnp.sum(own, axis=0), jnp.sum(pull, axis=0)
         left = 1 + jnp.maximum(jnp.sum(own, axis=-3, keepdims=True) - own, 0)
-        return Posterior((jnp.sum(pull, axis=-3, keepdims=True) - pull) / left, 1 / left)
+        root = jnp.asarray(root)
+        return Posterior(root * (jnp.sum(pull, axis=-3, keepdims=True) - pull) / left, root**2 / left)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of an object drawn from its prior, with noise."""
@@ -206,6 +212,10 @@ class BlindDeconvolution(Noise):
         each = white[0] if self.objects is None else white[np.array(self.objects)][:, None]
         frames = jnp.fft.irfft2(on_frame(prediction * each, n), (n, n), norm="ortho")
         return frames + self._sigma(dtype) * jax.random.normal(noise_key, frames.shape, dtype)
+
+    def whitened(self, prediction: Array) -> Array:
+        """Transfer functions over their frame's sigma, `(1, n_channels, n_frames, ...)`, or without channels."""
+        return (prediction / self._sigma(jnp.real(prediction).dtype))[None]
 
     def _spectra(self, prediction: Array, data: Any) -> Spectra:
         return data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)

@@ -16,7 +16,7 @@ of ones it is `BlindDeconvolution`.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -32,9 +32,10 @@ from jaxinv.optics.transfer import ObjectSpectrum, lowest, multiplicity, on_fram
 
 
 class StokesSpectra(ObjectSpectrum):
-    """Transfer functions times the root of each Stokes image's power: `(n_frames, ...)` to `(n_stokes, n_frames, ...)`.
+    """Transfer functions times the root of each Stokes image's power, Stokes parameters in front.
 
-    The parameters of `ObjectSpectrum`, `(n_stokes,)` each.
+    `(n_frames, ...)` to `(n_stokes, n_frames, ...)`, with channels or without. The parameters are those of
+    `ObjectSpectrum`, `(n_stokes,)` each.
 
     Args:
         n_pixels: across a frame.
@@ -47,20 +48,51 @@ class StokesSpectra(ObjectSpectrum):
 
     def __call__(self, parameters: Parameters, prediction: Array) -> Array:
         power = self.power(parameters, prediction.shape[-2])
-        return jnp.sqrt(power).astype(jnp.real(prediction).dtype)[:, None] * prediction
+        root = jnp.sqrt(power).astype(jnp.real(prediction).dtype)
+        return jnp.expand_dims(root, tuple(range(1, prediction.ndim - 1))) * prediction
+
+
+class System(NamedTuple):
+    """Of all frames: T `(n_stokes, n, ...)` flattened, and the lower Cholesky factor of A, row by row."""
+
+    t: Array
+    factor: list[list[Array]]
+
+    def half(self, values: Array) -> Array:
+        """L^-1 of `(n_stokes, ...)`."""
+        out: list[Array] = []
+        for k, row in enumerate(self.factor):
+            left = values[k] - sum((row[m] * out[m] for m in range(k)), start=jnp.zeros((), values.dtype))
+            out.append(left / row[k])
+        return jnp.stack(out)
+
+    def solve(self, values: Array) -> Array:
+        """A^-1 of `(n_stokes, ...)`."""
+        half, out = self.half(values), [values[0]] * len(self.factor)
+        for k in reversed(range(len(out))):
+            above = (jnp.conj(self.factor[m][k]) * out[m] for m in range(k + 1, len(out)))
+            out[k] = (half[k] - sum(above, start=jnp.zeros((), half.dtype))) / self.factor[k][k]
+        return jnp.stack(out)
+
+    def covariance(self) -> Array:
+        """A^-1, `(n_stokes, n_stokes, ...)`."""
+        like = jnp.zeros(self.t.shape[2:], self.t.dtype)
+        unit = jnp.eye(len(self.t), dtype=self.t.dtype)
+        return jnp.stack([self.solve(unit[:, k, None, None] + like) for k in range(len(self.t))], axis=1)
 
 
 class ModulatedDeconvolution(Noise):
     """Modulated frames with Gaussian noise, the Stokes images integrated out: see the module's description.
 
     The prediction is `(n_stokes, n_frames, n_support, n_support // 2 + 1)`, the data are frames `(n_frames, n_pixels,
-    n_pixels)`, which repeat beyond their borders, with what is known taken off. A missing pixel counts as the frame's
-    mean.
+    n_pixels)`, which repeat beyond their borders, with what is known taken off; or both with channels before the
+    frames: the two beams of a polarimeter. A missing pixel counts as the frame's mean.
 
     Args:
         n_pixels: across a frame.
-        sigma: of a pixel's noise, a number or `(n_frames,)`.
-        modulation: `(n_frames, n_stokes)`, what the detector sees of each Stokes parameter.
+        sigma: of a pixel's noise, a number or one of each frame.
+        modulation: `(n_frames, n_stokes)` or `(n_channels, n_frames, n_stokes)`, what the detector sees of each Stokes
+            parameter.
 
     Raises:
         ValueError: a sigma that is not above 0; a modulation that is no finite matrix, or leaves a Stokes parameter
@@ -73,14 +105,20 @@ class ModulatedDeconvolution(Noise):
     def __init__(self, n_pixels: int, sigma: ArrayLike, modulation: ArrayLike) -> None:
         self.frames = BlindDeconvolution(n_pixels, sigma)
         self.modulation = np.asarray(modulation, float)
-        if self.modulation.ndim != 2 or not np.isfinite(self.modulation).all():
+        if self.modulation.ndim not in (2, 3) or not np.isfinite(self.modulation).all():
             raise ValueError(f"`modulation` is a finite matrix (n_frames, n_stokes); found {self.modulation.shape}")
-        n_stokes = self.modulation.shape[1]
-        if np.linalg.matrix_rank(self.modulation) < n_stokes:
+        rows = self.modulation.reshape(-1, self.modulation.shape[-1])
+        rank = np.linalg.matrix_rank(rows)
+        if rank < rows.shape[1]:
             raise ValueError(
-                f"a modulation of {len(self.modulation)} frames and rank {np.linalg.matrix_rank(self.modulation)} does "
-                f"not determine {n_stokes} Stokes parameters"
+                f"a modulation of {len(rows)} frames and rank {rank} does not determine {rows.shape[1]} Stokes "
+                "parameters"
             )
+
+    @property
+    def frame_sigma(self) -> Any:
+        """Of a pixel's noise, of each frame."""
+        return self.frames.frame_sigma
 
     def data_shape(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Frames, where the prediction has transfer functions of each Stokes parameter."""
@@ -99,19 +137,18 @@ class ModulatedDeconvolution(Noise):
     def misfit(self, prediction: Array, data: Any) -> Array:
         """-2 log density, but for its constants."""
         spectra = self._spectra(prediction, data)
-        t, precision = self._system(prediction)
-        best = jax.lax.stop_gradient(self._best(t, precision, spectra.values))
-        left = spectra.values - jnp.sum(t * best[:, None], axis=0)
+        values = _flat(spectra.values)
+        system = self._system(prediction)
+        best = jax.lax.stop_gradient(self._best(system, values))
+        left = values - jnp.sum(system.t * best[:, None], axis=0)
         each = jnp.sum(_square(left), axis=0) + jnp.sum(_square(best), axis=0)
-        roots = jnp.real(jnp.diagonal(jnp.linalg.cholesky(precision), axis1=-2, axis2=-1))
-        real = jnp.real(prediction).dtype
-        weight = jnp.asarray(multiplicity(self.frames.n_pixels, prediction.shape[-2]), real)
-        return spectra.beyond + jnp.sum(weight * (each + 2 * jnp.sum(jnp.log(roots), axis=-1)))
+        roots = jnp.stack([jnp.real(row[k]) for k, row in enumerate(system.factor)])
+        return spectra.beyond + jnp.sum(self._weight(prediction) * (each + 2 * jnp.sum(jnp.log(roots), axis=0)))
 
     def log_density(self, prediction: Array, data: Any) -> Array:
-        n, n_frames = self.frames.n_pixels, len(self.modulation)
-        sigma = jnp.broadcast_to(jnp.asarray(self.frames.frame_sigma), (n_frames,))
-        constants = n**2 * (n_frames * math.log(2 * math.pi) / 2 + jnp.sum(jnp.log(sigma)))
+        n, frames = self.frames.n_pixels, self.modulation.shape[:-1]
+        sigma = jnp.broadcast_to(jnp.asarray(self.frames.frame_sigma), frames)
+        constants = n**2 * (math.prod(frames) * math.log(2 * math.pi) / 2 + jnp.sum(jnp.log(sigma)))
         return -self.misfit(prediction, data) / 2 - constants
 
     def object(self, prediction: Array, data: Any) -> Posterior:
@@ -119,10 +156,57 @@ class ModulatedDeconvolution(Noise):
 
         Multiply by the root of each one's power for its orthonormal transform.
         """
-        t, precision = self._system(prediction)
-        mean = self._best(t, precision, self._spectra(prediction, data).values)
-        variance = jnp.real(jnp.diagonal(jnp.linalg.inv(precision), axis1=-2, axis2=-1))
-        return Posterior(mean, jnp.moveaxis(variance, -1, 0))
+        system = self._system(prediction)
+        mean = self._best(system, _flat(self._spectra(prediction, data).values))
+        covariance = system.covariance()
+        return Posterior(mean, jnp.stack([jnp.real(covariance[k, k]) for k in range(len(mean))]))
+
+    def curvature(self, prediction: Array, data: Any, change: Array) -> Array:
+        """How much each frame feels a change of its own transfer function, in the shape of the frames.
+
+        As `BlindDeconvolution.curvature`; the change is `(n_stokes, n_frames, ...)` as the prediction.
+        """
+        system = self._system(prediction)
+        mean = self._best(system, _flat(self._spectra(prediction, data).values))
+        covariance, along = system.covariance(), _flat_frames(self.whitened(change))
+
+        def spread(each: Array) -> Array:
+            """What is not known of the object, in every frame: `(n, ...)`."""
+            return jnp.real(jnp.einsum("kf...,km...,mf...->f...", each, covariance, jnp.conj(each)))
+
+        known = _square(jnp.sum(along * mean[:, None], axis=0)) + spread(along)
+        felt = jnp.sum(self._weight(prediction) * known * (1 - spread(system.t)), axis=(-2, -1))
+        return felt.reshape(self.modulation.shape[:-1])
+
+    def without(self, prediction: Array, data: Any, root: Array) -> Posterior:
+        """What the other frames say of the mixture of Stokes images that each sees: `(n_frames, n_support, ...)`.
+
+        It is what an exposure of `KnownObject` shows, whose prediction is its transfer function.
+
+        Args:
+            prediction: of one channel, or without channels.
+            data: frames, or their spectra.
+            root: `(n_stokes, n_support, ...)` of the power of each Stokes image.
+
+        Raises:
+            ValueError: several channels, which see different mixtures.
+        """
+        if self.modulation.ndim > 2 and len(self.modulation) > 1:
+            raise ValueError(f"{len(self.modulation)} channels see different mixtures of the Stokes images")
+        spectra = _flat(self._spectra(prediction, data).values)
+        whole = _flat_frames(self.whitened(prediction))
+        pull = jnp.conj(whole) * spectra
+        mixing = _flat_rows(self.modulation).astype(root.dtype)
+
+        def one(k: Array) -> Posterior:
+            others = jnp.where(jnp.arange(whole.shape[1]) == k, 0, 1)[:, None, None]
+            system = system_of(whole * others)
+            seen = (mixing[k][:, None, None] * root).astype(whole.dtype)
+            half = system.half(seen)
+            mean = jnp.sum(seen * system.solve(jnp.sum(pull * others, axis=1)), axis=0)
+            return Posterior(mean, jnp.sum(_square(half), axis=0))
+
+        return jax.lax.map(one, jnp.arange(whole.shape[1]))
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of Stokes images drawn from their prior, with noise."""
@@ -130,8 +214,9 @@ class ModulatedDeconvolution(Noise):
         image_key, noise_key = jax.random.split(key)
         rows, columns = lowest(n, n_support)
         white = jnp.fft.rfft2(jax.random.normal(image_key, (len(prediction), n, n), dtype), norm="ortho")
-        matrix = jnp.asarray(self.modulation, dtype).T[..., None, None]
-        seen = jnp.sum(matrix * prediction * white[:, None, rows[:, None], columns], axis=0)
+        white = jnp.expand_dims(white[:, rows[:, None], columns], tuple(range(1, prediction.ndim - 2)))
+        matrix = jnp.moveaxis(jnp.asarray(self.modulation, dtype), -1, 0)[..., None, None]
+        seen = jnp.sum(matrix * prediction * white, axis=0)
         frames = jnp.fft.irfft2(on_frame(seen, n), (n, n), norm="ortho")
         sigma = jnp.asarray(self.frames.frame_sigma, dtype)[..., None, None]
         return frames + sigma * jax.random.normal(noise_key, frames.shape, dtype)
@@ -139,23 +224,55 @@ class ModulatedDeconvolution(Noise):
     def _spectra(self, prediction: Array, data: Any) -> Spectra:
         return data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
 
-    def _system(self, prediction: Array) -> tuple[Array, Array]:
-        """T `(n_stokes, n_frames, ...)`, and A `(..., n_stokes, n_stokes)`."""
-        if prediction.shape[:2] != self.modulation.shape[::-1]:
+    def _weight(self, prediction: Array) -> Array:
+        return jnp.asarray(multiplicity(self.frames.n_pixels, prediction.shape[-2]), jnp.real(prediction).dtype)
+
+    def whitened(self, prediction: Array) -> Array:
+        """T `(n_stokes, n_channels, n_frames, ...)`, or without channels."""
+        frames, n_stokes = self.modulation.shape[:-1], self.modulation.shape[-1]
+        if prediction.shape[:-2] != (n_stokes, *frames):
             raise ValueError(
-                f"the modulation is of {self.modulation.shape[0]} frames and {self.modulation.shape[1]} Stokes "
-                f"parameters, the model predicts {prediction.shape}: expected (n_stokes, n_frames, ...)"
+                f"the modulation is of {frames[-1]} frames and {n_stokes} Stokes parameters, the model predicts "
+                f"{prediction.shape}: expected (n_stokes, n_frames, ...)"
             )
         real = jnp.real(prediction).dtype
-        scale = jnp.asarray(self.modulation, real).T / jnp.asarray(self.frames.frame_sigma, real)
-        t = scale[..., None, None] * prediction
-        normal = jnp.einsum("kf...,lf...->...kl", jnp.conj(t), t)
-        return t, normal + jnp.eye(len(t), dtype=real)
+        sigma = jnp.asarray(self.frames.frame_sigma, real)
+        scale = jnp.moveaxis(jnp.asarray(self.modulation, real), -1, 0) / sigma
+        return scale[..., None, None] * prediction
+
+    def _system(self, prediction: Array) -> System:
+        return system_of(_flat_frames(self.whitened(prediction)))
 
     @staticmethod
-    def _best(t: Array, precision: Array, values: Array) -> Array:
-        pull = jnp.einsum("kf...,f...->...k", jnp.conj(t), values)
-        return jnp.moveaxis(jnp.linalg.solve(precision, pull[..., None])[..., 0], -1, 0)
+    def _best(system: System, values: Array) -> Array:
+        return system.solve(jnp.sum(jnp.conj(system.t) * values, axis=1))
+
+
+def system_of(t: Array) -> System:
+    """The system of whitened transfer functions `(n_stokes, n, ...)`; for so few unknowns, one after another."""
+    factor: list[list[Array]] = []
+    for k in range(len(t)):
+        row: list[Array] = []
+        for m in range(k + 1):
+            other = factor[m] if m < k else row
+            products = (row[i] * jnp.conj(other[i]) for i in range(m))
+            entry = jnp.sum(jnp.conj(t[k]) * t[m], axis=0) - sum(products, start=jnp.zeros((), t.dtype))
+            row.append(entry / factor[m][m] if m < k else jnp.sqrt(1 + jnp.real(entry)))
+        factor.append(row)
+    return System(t, factor)
+
+
+def _flat(values: Array) -> Array:
+    return values.reshape(-1, *values.shape[-2:])
+
+
+def _flat_frames(t: Array) -> Array:
+    return t.reshape(len(t), -1, *t.shape[-2:])
+
+
+def _flat_rows(matrix: Any) -> Array:
+    matrix = jnp.asarray(matrix)
+    return matrix.reshape(-1, matrix.shape[-1])
 
 
 def _square(x: Array) -> Array:

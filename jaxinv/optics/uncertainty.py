@@ -12,55 +12,56 @@ An object that is estimated from frames has three errors, on the frequencies tha
 
 from __future__ import annotations
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.optics.deconvolution import BlindDeconvolution, Spectra
+from jaxinv.optics.polarimetry import system_of
 from jaxinv.optics.transfer import lowest, multiplicity, on_frame
 
 _SMOOTH = 3.0
 """Pixels over which the spread of the estimates is averaged."""
 
 
-def object_error(
-    noise: BlindDeconvolution, prediction: Array, data: Any, root: Array, sigma: Array, window: Array
-) -> Array:
-    """The standard error of the object, pixel by pixel, on the frequencies that the telescope passes: `(n, n)`.
+def object_error(t: Array, values: Array, root: Array, share: Array, window: Array) -> Array:
+    """The standard error of each image, pixel by pixel, on the frequencies that the telescope passes.
 
     Args:
-        noise: by which the object was estimated, of one object.
-        prediction: transfer functions times the root of the object's power, `(n_channels, n_frames, ...)`.
-        data: frames, or their spectra.
-        root: of the object's power, `(n_support, n_support // 2 + 1)`.
-        sigma: of the noise that the frames have, which may be less than that of the estimate; as the noise's own.
+        t: transfer functions times the root of the object's power over the noise that the estimate assumes:
+            `(n_stokes, n_channels, n_frames, n_support, n_support // 2 + 1)`, of one object with `n_stokes` = 1.
+        values: of the frames over the same noise, `(n_channels, n_frames, ...)`.
+        root: of each image's power, `(n_stokes, n_support, n_support // 2 + 1)`.
+        share: `(n_channels, n_frames)` of the noise that the frames have in that which is assumed.
         window: `(n, n)` by which frames were multiplied; errors grow where it falls.
+
+    Returns:
+        `(n_stokes, n, n)`.
     """
-    n, n_support = noise.n_pixels, prediction.shape[-2]
-    real = jnp.real(prediction).dtype
-    spectra = data if isinstance(data, Spectra) else noise.prepared(data, prediction.shape)
-    assumed = jnp.broadcast_to(jnp.asarray(noise.frame_sigma, real), prediction.shape[:-2])
-    t = prediction / assumed[..., None, None]
-    own, pull = jnp.abs(t) ** 2, jnp.conj(t) * spectra.values
-    precision = 1 + jnp.sum(own, axis=(0, 1))
-    if prediction.shape[1] > 1:  # leave out an exposure with all its channels, or else a channel
-        own_, pull = jnp.sum(own, axis=0), jnp.sum(pull, axis=0)
-    else:
-        own_, pull = own[:, 0], pull[:, 0]
-    count = len(own_)
-    left = (jnp.sum(pull, axis=0) - pull) / (precision - own_)
-    images = jnp.fft.irfft2(on_frame(root * left, n), (n, n), norm="ortho")
+    n, n_stokes = window.shape[-1], len(t)
+    # Leave out an exposure with all its channels, or else a channel.
+    t, values, share = (t, values, share) if t.shape[2] > 1 else (t.swapaxes(1, 2), values.swapaxes(0, 1), share.T)
+    count = t.shape[2]
+    pull = jnp.sum(jnp.conj(t) * values, axis=1)
+
+    def without(k: Array) -> Array:
+        others = jnp.where(jnp.arange(count) == k, 0, 1)[:, None, None]
+        system = system_of((t * others).reshape(n_stokes, -1, *t.shape[-2:]))
+        left = system.solve(jnp.sum(pull * others, axis=1))
+        return jnp.fft.irfft2(on_frame(root * left, n), (n, n), norm="ortho")
+
+    images = jax.lax.map(without, jnp.arange(count))
     spread = (count - 1) / count * jnp.sum((images - images.mean(axis=0)) ** 2, axis=0)
 
     # Parseval: the variance of a pixel is the mean of the power over all frequencies.
     rms = jnp.sqrt(jnp.mean(window**2))
-    inside = jnp.asarray(multiplicity(n, n_support), real) * root**2 / n**2
-    share = (jnp.broadcast_to(jnp.asarray(sigma, real), assumed.shape) / assumed)[..., None, None] ** 2
-    passed = jnp.sum(inside * jnp.sum(own * share, axis=(0, 1)) / precision**2)
-    hidden = jnp.sum(inside / precision**2)
+    inside = jnp.asarray(multiplicity(n, t.shape[-2]), root.dtype) * root**2 / n**2
+    whole = t.reshape(n_stokes, -1, *t.shape[-2:])
+    covariance = system_of(whole).covariance()
+    passing = jnp.einsum("km...,mf...->kf...", covariance, jnp.conj(whole)) * share.reshape(-1, 1, 1)
+    over = lambda power: jnp.sum(inside * jnp.sum(power, axis=1), axis=(-2, -1))[:, None, None]  # noqa: E731
+    passed, hidden = over(jnp.abs(passing) ** 2), over(jnp.abs(covariance) ** 2)
+    most = jnp.sum(inside, axis=(-2, -1))[:, None, None]
     wavefronts = _smoothed(jnp.maximum(spread / jnp.maximum(window, 0.1) ** 2 - passed / rms**2, 0))
-    most = jnp.sum(inside)
     return jnp.sqrt(jnp.minimum(passed / rms**2 + hidden + (count + 1) * wavefronts, most))
 
 
@@ -90,4 +91,4 @@ def _smoothed(image: Array) -> Array:
     n = image.shape[-1]
     square = jnp.fft.fftfreq(n)[:, None] ** 2 + jnp.fft.rfftfreq(n) ** 2
     kernel = jnp.exp(-2 * (jnp.pi * _SMOOTH) ** 2 * square)
-    return jnp.maximum(jnp.fft.irfft2(kernel * jnp.fft.rfft2(image), image.shape), 0)
+    return jnp.maximum(jnp.fft.irfft2(kernel * jnp.fft.rfft2(image), image.shape[-2:]), 0)

@@ -33,6 +33,7 @@ from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.low_pass import low_pass
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
+from jaxinv.optics.polarimetry import ModulatedDeconvolution, StokesSpectra
 from jaxinv.optics.telescope import Telescope
 from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions, on_frame
 from jaxinv.optics.uncertainty import residual_power
@@ -75,13 +76,15 @@ class Patch(NamedTuple):
     """A patch of a burst, restored.
 
     Attributes:
-        object: `(n_canvas, n_canvas)` in units of the frames, with the margin around their field.
-        error: `(n_pixels, n_pixels)` of it, on the frequencies that the telescope passes; see `optics.uncertainty`.
+        object: `(n_stokes, n_canvas, n_canvas)` in units of the frames, with the margin around their field; intensity
+            alone without a modulation.
+        error: `(n_stokes, n_pixels, n_pixels)` of it, on the frequencies that the telescope passes; see
+            `optics.uncertainty`.
         frames: `(n_channels, n_frames, n_pixels, n_pixels)` that it predicts, without noise.
         wavefront: `(n_frames, n_modes)` [rad].
         gain: `(n_channels, n_frames)` of each frame's light, relative to the mean.
         registration: `(n_channels, 2)` [pixel], y and x, by which channels are moved against the first.
-        scene: parameters of the object's power spectrum.
+        scene: parameters of the object's power spectrum, of each Stokes image's with a modulation.
         d_over_r0: telescope's diameter over Fried's parameter.
         residual_power: `(BANDS,)` over the noise's, at equal steps of spatial frequency up to Nyquist's.
         chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
@@ -96,7 +99,7 @@ class Patch(NamedTuple):
     wavefront: np.ndarray
     gain: np.ndarray
     registration: np.ndarray
-    scene: dict[str, float]
+    scene: dict[str, np.ndarray]
     d_over_r0: float
     residual_power: np.ndarray
     chi2: np.ndarray
@@ -121,6 +124,7 @@ class Restorer:
         draws: of the prior for each exposure, in each of two searches; 0: none.
         d_over_r0: first guess.
         filtered: the object is not Wiener's estimate: see `optics.low_pass`.
+        modulation: of each exposure, what it sees of each Stokes parameter, intensity first; `None`: intensity alone.
         seed: of the draws.
     """
 
@@ -136,6 +140,7 @@ class Restorer:
     draws: int = 12
     d_over_r0: float = 6.0
     filtered: bool = False
+    modulation: tuple[tuple[float, ...], ...] | None = None
     seed: int = 0
 
     @cached_property
@@ -148,14 +153,27 @@ class Restorer:
         """On which the object is solved for."""
         return Canvas(self.n_pixels, self.margin if self.ramp else 0, self.pixel_scale, self.ramp)
 
+    @property
+    def mixing(self) -> np.ndarray:
+        """`(n_channels, n_frames, n_stokes)` the modulation of all frames."""
+        seen = np.ones((self.n_frames, 1)) if self.modulation is None else np.asarray(self.modulation)
+        return np.broadcast_to(seen, (len(self.defocus), *seen.shape))
+
     @cached_property
     def burst(self) -> Forward:
-        """From all wavefronts to the transfer functions `(n_channels, n_frames, ...)`, coloured by the object."""
-        return self._model(self.n_frames)
+        """From all wavefronts to the transfer functions `(n_channels, n_frames, ...)`, coloured by the object.
+
+        With a modulation they are those of each Stokes image, `(n_stokes, n_channels, n_frames, ...)`.
+        """
+        if self.modulation is None:
+            scene = ObjectSpectrum(self.n_pixels, self.pixel_scale)
+        else:
+            scene = StokesSpectra(self.n_pixels, self.pixel_scale, self.mixing.shape[-1])
+        return self._model(self.n_frames) >> scene
 
     @cached_property
     def exposure(self) -> Forward:
-        """The same for one exposure, `(n_channels, ...)`."""
+        """From one wavefront to the transfer functions `(n_channels, ...)`."""
         return self._model(None)
 
     def _model(self, n_frames: int | None) -> Forward:
@@ -163,11 +181,8 @@ class Restorer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pixels slightly too coarse: the plan has said it
             models = [PointSpread(*at, n_frames=n_frames, defocus=waves) for waves in self.defocus]
-        channels = [TransferFunctions(model) for model in models]
-        scene = ObjectSpectrum(self.n_pixels, self.pixel_scale)
-        if len(channels) == 1:
-            return Channels(channels) >> scene
-        return Channels(channels) >> Registration(self.n_pixels, len(channels)) >> scene
+        channels = Channels([TransferFunctions(model) for model in models])
+        return channels if len(models) == 1 else channels >> Registration(self.n_pixels, len(models))
 
     def width(self, d_over_r0: float, n_active: int) -> np.ndarray:
         """`(n_modes,)` standard deviations of the coefficients behind turbulence [rad]; inactive ones are held at 0."""
@@ -207,29 +222,36 @@ class _Restoration:
         self.mask = valid & self.shown[..., None, None]
         self.given = np.where(self.mask, frames, 0).astype(np.float32)
         shape = self.given.shape[:2]
-        common = self.mask[self.shown].all(axis=0) & (self.shown.any(axis=0).sum() * shape[0] > 1)
+        enough = self.shown.any() and np.linalg.matrix_rank(tools.mixing[self.shown]) == tools.mixing.shape[-1]
+        common = self.mask[self.shown].all(axis=0) & enough & (self.shown.any(axis=0).sum() * shape[0] > 1)
         window = canvas.window * common
         with np.errstate(invalid="ignore", divide="ignore"):
-            self.gain = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
-        self.level = float(np.mean(self.gain[self.shown])) if self.shown.any() else np.nan
-        self.gain = np.where(self.shown, self.gain / self.level, 1)
+            light = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
+        # Of each Stokes image its mean, the first of them 1; what frames have of their own is their gain.
+        means = self._demodulated(light) if self.shown.any() else np.full(tools.mixing.shape[-1], np.nan)
+        self.level, self.means = float(means[0]), means / means[0]
+        self.base = tools.mixing @ self.means
+        self.gain = np.where(self.shown, light / (self.level * self.base), 1)
         own = np.broadcast_to(np.asarray(sigma, float) / self.level, shape)
         self.sigma = np.where(self.shown, own, _UNSEEN).astype(np.float32)
         self.window = float(np.sqrt(np.mean(canvas.window**2)))
         flat = self.flattened
-        mean = flat.sum(axis=(0, 1)) / max(self.shown.sum(), 1)
-        self.contrast = float(np.sqrt(np.sum(window * mean**2) / max(np.sum(window), 1e-3)))
+        images = self._demodulated(flat)
+        contrast = np.sqrt(np.sum(window * images**2, axis=(-2, -1)) / max(np.sum(window), 1e-3))
+        self.contrast = float(contrast[0])
         cutoff = tools.telescope.diameter / (tools.wavelength * ANGSTROM) * ARCSEC
+        like = np.zeros(() if tools.modulation is None else contrast.shape)
         self.middle = {
-            "log_object_variance": 2 * np.log(self.contrast),
-            "log_object_corner": np.log(_CORNER * cutoff),
-            "object_slope": _SLOPE,
+            "log_object_variance": like + 2 * np.log(contrast if like.ndim else self.contrast),
+            "log_object_corner": like + np.log(_CORNER * cutoff),
+            "object_slope": like + _SLOPE,
         }
         self.d_over_r0 = tools.d_over_r0
-        self.vector = np.zeros(self.n_coefficients + 3 + (2 * shape[0] if shape[0] > 1 else 0), np.float32)
-        self.vector[-3:] = list(self.middle.values())
+        registration = np.zeros(2 * shape[0] if shape[0] > 1 else 0)
+        parts = [np.zeros(self.n_coefficients), registration, *map(np.ravel, self.middle.values())]
+        self.vector = np.concatenate(parts).astype(np.float32)
         self.seen = Seen(
-            jnp.zeros((canvas.size, canvas.size), jnp.float32),
+            jnp.zeros((*like.shape, canvas.size, canvas.size), jnp.float32),
             jnp.zeros((shape[0] * shape[1], tools.n_pixels, tools.n_pixels), jnp.float32),
         )
         # Before anything is known of the object, what all frames show counts, with a window of its own.
@@ -240,9 +262,13 @@ class _Restoration:
 
     @property
     def flattened(self) -> np.ndarray:
-        """The frames with the same light, their mean taken off."""
-        flat = self.given / (self.level * self.gain[..., None, None]) - 1
+        """The frames with the same light, the means of the Stokes images taken off."""
+        flat = self.given / (self.level * self.gain[..., None, None]) - self.base[..., None, None]
         return np.where(self.mask, flat, 0).astype(np.float32)
+
+    def _demodulated(self, values: np.ndarray) -> np.ndarray:
+        """`(n_stokes, ...)` by least squares of what frames show, `(n_channels, n_frames, ...)`."""
+        return np.tensordot(np.linalg.pinv(self.tools.mixing[self.shown]), values[self.shown], 1)
 
     @property
     def explained(self) -> bool:
@@ -267,13 +293,19 @@ class _Restoration:
     @property
     def registration(self) -> np.ndarray:
         """`(n_channels, 2)` [pixel] so far."""
-        found = self.vector[self.n_coefficients : -3].reshape(-1, 2)
+        found = self.vector[self.n_coefficients : -self.n_scene].reshape(-1, 2)
         return found if found.size else np.zeros((1, 2), np.float32)
+
+    @property
+    def n_scene(self) -> int:
+        """Parameters of the object's spectrum, at the end of the vector."""
+        return len(_SCENE) * self.tools.mixing.shape[-1]
 
     @property
     def scene(self) -> dict[str, np.ndarray]:
         """The parameters of the object's spectrum so far."""
-        return {name: np.asarray(x, np.float32) for name, x in zip(_SCENE, self.vector[-3:], strict=True)}
+        parts = np.split(self.vector[-self.n_scene :], len(_SCENE))
+        return {name: part.reshape(self.middle[name].shape) for name, part in zip(_SCENE, parts, strict=True)}
 
     def noise(self, share: float) -> np.ndarray:
         """That of the windowed frames, and at least a share of their contrast."""
@@ -285,10 +317,15 @@ class _Restoration:
         width = np.tile(tools.width(self.d_over_r0, n_active), (tools.n_frames, 1))
         prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
         for name, (wide, _) in _SCENE.items():
-            prior[name] = dist.Normal(np.float32(self.middle[name]), np.float32(wide))
+            middle = self.middle[name].astype(np.float32)
+            prior[name] = dist.Normal(middle, np.full_like(middle, wide)).to_event(middle.ndim)
         if len(self.registration) > 1:
             prior["registration"] = dist.Normal(np.float32(0), self._apart(_REGISTERED)).to_event(2)
-        return Problem(tools.burst, BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma)), prior)
+        if tools.modulation is None:
+            noise: Any = BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma))
+        else:
+            noise = ModulatedDeconvolution(tools.n_pixels, jnp.asarray(sigma), tools.mixing)
+        return Problem(tools.burst, noise, prior)
 
     def descend(self, n_active: int, share: float, learn: bool = False) -> None:
         """Fit the frames at a level, then solve for the object and correct the edges."""
@@ -320,7 +357,8 @@ class _Restoration:
         width = self.tools.width(self.d_over_r0, n_active)
         unit = 1 / np.sqrt(1 / width**2 + np.asarray(felt))
         apart = self._apart(_REGISTERED_STEP).ravel() if len(self.registration) > 1 else []
-        return np.concatenate([unit.ravel(), apart, [step for _, step in _SCENE.values()]]).astype(np.float32)
+        scene = np.repeat([step for _, step in _SCENE.values()], self.n_scene // len(_SCENE))
+        return np.concatenate([unit.ravel(), apart, scene]).astype(np.float32)
 
     def _fried(self, felt: np.ndarray, n_active: int) -> None:
         """Fried's parameter from the modes that are free, but for tip and tilt, which the frames' shifts have."""
@@ -347,8 +385,13 @@ class _Restoration:
         weight = self.mask * canvas.window
         with np.errstate(invalid="ignore", divide="ignore"):
             self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
-            change = np.sum(weight * residual, axis=(-2, -1)) / np.sum(weight * (1 + seen), axis=(-2, -1))
-        self.gain = np.where(self.shown, self.gain * (1 + change - np.mean(change[self.shown])), self.gain)
+            light = np.sum(weight * (self.base[..., None, None] + seen), axis=(-2, -1))
+            change = np.sum(weight * residual, axis=(-2, -1)) / light
+        # What means of the Stokes images could do is theirs.
+        rows = (self.tools.mixing / self.base[..., None])[self.shown]
+        own = change[self.shown]
+        change[self.shown] = own - rows @ (np.linalg.pinv(rows) @ own)
+        self.gain = np.where(self.shown, self.gain * (1 + change), self.gain)
 
     def searched(self) -> _Restoration:
         """The same after searches; without them, where they do not explain the residuals.
@@ -384,7 +427,7 @@ class _Restoration:
                 starts[:, 0] = self._active(n_active)
             width = tools.width(self.d_over_r0, n_active)
             unit = (1 / np.sqrt(1 / width**2 + np.asarray(felt))).astype(np.float32)
-            prior = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1), **self.scene}
+            prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(1)}
             if len(self.registration) > 1:
                 prior["registration"] = self.registration
             one = jax.tree.map(lambda x: x[0], known)
@@ -408,7 +451,7 @@ class _Restoration:
 
     @property
     def object(self) -> np.ndarray:
-        """On the canvas, in units of its mean; filtered within the window, if that is wanted."""
+        """On the canvas, in units of the mean intensity, which is 0; filtered within the window, if that is wanted."""
         tools, canvas = self.tools, self.tools.canvas
         out = np.array(self.seen.object)
         if not tools.filtered or not np.isfinite(self.level):
@@ -432,15 +475,17 @@ class _Restoration:
         if np.isfinite(self.level):
             error, power = self.errors()
         else:
-            error, power = np.full(shape[-2:], np.nan), np.full(BANDS, np.nan)
+            error, power = np.full((len(self.means), *shape[-2:]), np.nan), np.full(BANDS, np.nan)
+        size = self.tools.canvas.size
+        frames = self.base[..., None, None] + np.asarray(self.seen.frames).reshape(shape)
         return Patch(
-            object=self.level * (1 + self.object),
+            object=self.level * (self.means[:, None, None] + self.object.reshape(-1, size, size)),
             error=self.level * error,
-            frames=(1 + np.asarray(self.seen.frames).reshape(shape)) * self.level * self.gain[..., None, None],
+            frames=frames * self.level * self.gain[..., None, None],
             wavefront=self.wavefront,
             gain=self.gain,
             registration=self.registration,
-            scene={name: float(x) for name, x in self.scene.items()},
+            scene=self.scene,
             d_over_r0=self.d_over_r0,
             residual_power=power,
             chi2=self.chi2,

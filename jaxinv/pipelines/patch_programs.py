@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from jaxinv.optics.canvas import Canvas, Seen
 from jaxinv.optics.deconvolution import KnownObject, Posterior, Spectra
+from jaxinv.optics.polarimetry import ModulatedDeconvolution
 from jaxinv.optics.uncertainty import object_error
 from jaxinv.optimize.lbfgs import descend
 from jaxinv.optimize.objective import Objective
@@ -45,13 +46,14 @@ def felt(problem: Problem, data: Any, vector: Any) -> tuple[Spectra, Array]:
 
 @eqx.filter_jit
 def predicted(problem: Problem, data: Any, vector: Any) -> tuple[Array, Spectra, Array]:
-    """Coloured transfer functions, the frames' spectra, and the root of the object's power."""
+    """Coloured transfer functions, the frames' spectra, and the root of the object's power: of each Stokes image's."""
     noise: Any = problem.noise
     forward: Any = problem.forward
     parameters = problem.coordinates.parameters(jnp.asarray(vector))
     prediction = problem.predict(parameters)
     root = jnp.sqrt(forward.stages[-1].power(parameters, prediction.shape[-2]))
-    return prediction, noise.prepared(jnp.asarray(data), prediction.shape), root
+    ready = data if isinstance(data, Spectra) else noise.prepared(jnp.asarray(data), prediction.shape)
+    return prediction, ready, root
 
 
 @eqx.filter_jit
@@ -59,7 +61,8 @@ def erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) 
     """The standard error of the object, given the wavefronts."""
     noise: Any = problem.noise
     prediction, spectra, root = predicted(problem, data, vector)
-    return object_error(noise, prediction, spectra, root, sigma, window)
+    root = root.reshape(-1, *root.shape[-2:])
+    return object_error(noise.whitened(prediction), spectra.values, root, sigma / noise.frame_sigma, window)
 
 
 @eqx.filter_jit
@@ -72,9 +75,9 @@ def descended(problem: Problem, ready: Spectra, vector: Any, unit: Any, steps: i
 @eqx.filter_jit
 def told(problem: Problem, ready: Spectra, vector: Any) -> tuple[Posterior, Array]:
     """What the others say of the object that each exposure shows, and its spectra `(n_frames, n_channels, ...)`."""
-    prediction = problem.predict(problem.coordinates.parameters(jnp.asarray(vector)))
     noise: Any = problem.noise
-    return noise.without(prediction, ready), jnp.swapaxes(ready.values, 0, 1)
+    prediction, _, root = predicted(problem, ready, vector)
+    return noise.without(prediction, ready, root), jnp.swapaxes(ready.values, 0, 1)
 
 
 @eqx.filter_jit
@@ -120,5 +123,6 @@ def solved(
     flat = lambda x: jnp.asarray(x).reshape(-1, *jnp.shape(x)[2:])  # noqa: E731
     transfer, frames_, mask = flat(transfer), flat(frames), flat(mask)
     scene = {name: parameters[name] for name in forward.stages[-1].parameters}
-    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, steps)
-    return seen, canvas.periodic(frames_, mask, transfer, seen).reshape(jnp.shape(frames))
+    modulation = flat(problem.noise.modulation) if isinstance(problem.noise, ModulatedDeconvolution) else None
+    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, steps, modulation)
+    return seen, canvas.periodic(frames_, mask, transfer, seen, modulation).reshape(jnp.shape(frames))

@@ -25,6 +25,7 @@ _PATCH, _WHOLE = 128, 160
 """Pixels of a patch, and of a field up to which it is one."""
 _UNCERTAIN = 0.5
 """Of the contrast, from which on an error is flagged."""
+_STOKES = 4
 _LOCAL = 0.2
 """Of a patch, by which its frames may be off beside the shift of the whole field."""
 
@@ -65,7 +66,11 @@ class RestorationPlan:
 
 
 def plan_restoration(
-    burst: FrameBurst, config: RestoreConfig | None = None, *, diversity: FrameBurst | None = None
+    burst: FrameBurst,
+    config: RestoreConfig | None = None,
+    *,
+    diversity: FrameBurst | None = None,
+    modulation: np.ndarray | None = None,
 ) -> RestorationPlan:
     """What is to be restored: everything that can be refused is refused here.
 
@@ -73,15 +78,18 @@ def plan_restoration(
         burst: frames, their wavelength and pixel scale.
         config: the options; the defaults where `None`.
         diversity: the same exposures of a camera out of focus by `config.defocus`.
+        modulation: `(n_rows, n_stokes)` of a polarimeter, what frames see of each Stokes parameter, intensity first: a
+            row for each frame, or those of a cycle that repeats.
 
     Raises:
         ValueError, KeyError: a burst of one frame without diversity, or with frames of another shape, pixels coarser
             than Nyquist's, a patch larger than the field, frames without light or with few finite pixels, a telescope
-            that is not known, a number in another unit.
+            that is not known, a number in another unit, a modulation that does not fit the frames.
     """
     config = config or RestoreConfig()
     telescope = telescope_of(config)
     channels = _channels(burst, diversity, config)
+    rows = None if modulation is None else _modulation(modulation, channels, config)
     n_channels, n_frames, ny, nx = channels.shape
     refuse_folded(telescope, burst)
     frames = channels.reshape(-1, ny, nx)
@@ -115,6 +123,7 @@ def plan_restoration(
         defocus=(0.0,) if diversity is None else (0.0, config.defocus or 0.0),
         draws=config.draws,
         filtered=config.filter == "scharmer",
+        modulation=rows,
         seed=config.seed,
     )
     return RestorationPlan(config, burst, channels, tools, sigma, shifts, corners)
@@ -125,6 +134,7 @@ def restore(
     config: RestoreConfig | None = None,
     *,
     diversity: FrameBurst | None = None,
+    modulation: np.ndarray | None = None,
     store: Store | None = None,
     progress: bool = False,
 ) -> Restoration:
@@ -134,13 +144,15 @@ def restore(
         burst: frames, their wavelength and pixel scale.
         config: the options; the defaults where `None`.
         diversity: the same exposures of a camera out of focus by `config.defocus`: phase diversity.
+        modulation: `(n_rows, n_stokes)` of a polarimeter, for Stokes images; see `plan_restoration`.
         store: where finished patches are kept (`RestorationRun(plan).store(path)`), so that a run that was cut goes on.
         progress: show a bar with rate and time left.
 
     Raises:
         ValueError, KeyError: see `plan_restoration`.
     """
-    return RestorationRun(plan_restoration(burst, config, diversity=diversity)).into(store, progress=progress)
+    plan = plan_restoration(burst, config, diversity=diversity, modulation=modulation)
+    return RestorationRun(plan).into(store, progress=progress)
 
 
 class RestorationRun(Run[Restoration]):
@@ -176,14 +188,19 @@ class RestorationRun(Run[Restoration]):
         made = store.arrays()
         canvas = plan.tools.canvas
         field = plan.burst.frames.shape[1:]
-        parts = [np.asarray(canvas.field(each)) for each in made["object"]]
+        inner = canvas.field(made["object"])
+        laid = lambda parts: np.stack([_stitched(each, plan.corners, field) for each in parts.swapaxes(0, 1)])  # noqa: E731
+        images, errors = laid(inner), laid(made["error"])
+        modulated = plan.tools.modulation is not None
         flat = lambda values: values.reshape(len(values), -1, *values.shape[3:])  # noqa: E731
         ratio = made["d_over_r0"]
         header = {**plan.burst.header}
         header.setdefault("TELESCOP", plan.tools.telescope.name or "given")
         return Restoration(
-            object=_stitched(parts, plan.corners, field),
-            error=_stitched(list(made["error"]), plan.corners, field),
+            object=images[0],
+            error=errors[0],
+            stokes=images if modulated else None,
+            stokes_error=errors if modulated else None,
             wavefront=made["wavefront"],
             corners=plan.corners,
             patch=plan.tools.n_pixels,
@@ -222,7 +239,7 @@ class RestorePatches:
             tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
             found = tools.restore(frames, np.isfinite(frames), self.sigma)
             finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).any()
-            relative = float(np.sqrt(np.mean(found.error**2)) / np.std(tools.canvas.field(found.object)))
+            relative = float(np.sqrt(np.mean(found.error[0] ** 2)) / np.std(tools.canvas.field(found.object[0])))
             status = PatchStatus.RESTORED if relative < _UNCERTAIN else PatchStatus.UNCERTAIN
             status = status if found.converged else PatchStatus.UNEXPLAINED
             out.append(
@@ -271,6 +288,33 @@ def _channels(burst: FrameBurst, diversity: FrameBurst | None, config: RestoreCo
     return np.stack([frames, np.asarray(diversity.frames, np.float32)])
 
 
+def _modulation(matrix: np.ndarray, channels: np.ndarray, config: RestoreConfig) -> tuple[tuple[float, ...], ...]:
+    """A row for each frame, checked."""
+    rows, n_frames = np.asarray(matrix, float), channels.shape[1]
+    if len(channels) > 1:
+        raise ValueError("modulated frames with a diversity are not restored: take one of them")
+    if config.filter != "wiener":
+        raise ValueError(f"modulated frames are restored by Wiener's filter, not {config.filter!r}")
+    if rows.ndim != 2 or not np.isfinite(rows).all() or rows.shape[1] > _STOKES or not rows.size:
+        raise ValueError(
+            f"the modulation has the shape {rows.shape}: expected finite numbers, a row for each frame and a column "
+            f"for each of up to {_STOKES} Stokes parameters"
+        )
+    if n_frames % len(rows):
+        raise ValueError(f"the modulation has {len(rows)} rows: {n_frames} frames are no whole number of such cycles")
+    if not (rows[:, 0] > 0).all():
+        raise ValueError("the first column of the modulation is that of the intensity: numbers above 0")
+    rows = np.tile(rows, (n_frames // len(rows), 1))
+    n_stokes = rows.shape[1]
+    for k in range(n_frames):
+        if np.linalg.matrix_rank(np.delete(rows, k, axis=0)) < n_stokes:
+            raise ValueError(
+                f"without frame {k} the modulation does not determine {n_stokes} Stokes parameters: more frames are "
+                "needed to tell wavefronts from polarization"
+            )
+    return tuple(tuple(float(x) for x in row) for row in rows)
+
+
 def _shifts(channels: np.ndarray) -> np.ndarray:
     """`(n_channels, n_exposures, 2)`: of the exposures, the same in all channels, and of the channels."""
     moves = shifts_of(channels[0])
@@ -305,7 +349,7 @@ def _corners(length: int, size: int) -> np.ndarray:
     return np.round(np.linspace(0, length - size, count)).astype(int)
 
 
-def _stitched(parts: list[np.ndarray], corners: np.ndarray, field: tuple[int, ...]) -> np.ndarray:
+def _stitched(parts: np.ndarray, corners: np.ndarray, field: tuple[int, ...]) -> np.ndarray:
     """Patches in one image: their means, weighted by how far a pixel is from a patch's border."""
     size = parts[0].shape[-1]
     at = (np.arange(size) + 0.5) / size

@@ -57,6 +57,8 @@ class Restoration:
         psf: `(n_frames, patch, patch)` of the patch in the middle, sum 1, without the shifts.
         best_frame: `(ny, nx)` the frame of highest contrast, to compare with.
         sigma: `(n_frames,)` of the noise, in the unit of the frames.
+        stokes: `(n_stokes, ny, nx)` of modulated frames, intensity first, in the unit of the frames; `None` of others.
+        stokes_error: the same shape, their standard errors.
         wavelength: [angstrom].
         pixel_scale: [arcsec].
         header: FITS cards of where the frames come from.
@@ -80,6 +82,8 @@ class Restoration:
     sigma: np.ndarray
     wavelength: float
     pixel_scale: float
+    stokes: np.ndarray | None = None
+    stokes_error: np.ndarray | None = None
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from scipy import linalg
 
 from jaxinv import optics
 from jaxinv.optics.canvas import Canvas, Seen
@@ -45,6 +46,33 @@ def test_the_object_is_the_conditional_mean(float64: None) -> None:
     )
     np.testing.assert_allclose(found.object.ravel(), expected, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(found.frames.ravel(), blur @ found.object.ravel(), atol=1e-12)
+
+
+def test_stokes_images_are_the_conditional_mean(float64: None) -> None:
+    n, sigma = 6, np.array([0.05, 0.1, 0.07])
+    canvas, matrix = Canvas(n, 2, 0.1, 2), np.array([[1.0, 0.6], [1.0, -0.5], [1.1, 0.1]])
+    transfer = transfer_functions(n, 3)
+    spectrum = {name: np.array([x, x - 0.5]) for name, x in SPECTRUM.items()}
+    each = seen_by(canvas, transfer).reshape(3, n * n, -1)
+    blur = np.concatenate([matrix[:, k, None, None] * each for k in range(2)], axis=-1).reshape(3 * n * n, -1)
+    power = np.asarray(ObjectSpectrum(canvas.size, 0.1, range(2)).power(spectrum))
+    unit = np.eye(canvas.size**2).reshape(-1, canvas.size, canvas.size)
+    parts = [np.fft.irfft2(np.fft.rfft2(unit) * one, unit.shape[1:]).reshape(len(unit), -1) for one in power]
+    inverse = linalg.block_diag(*(np.linalg.inv(part) for part in parts))
+    generator = np.random.default_rng(1)
+    frames, mask = generator.normal(size=(3, n, n)), generator.uniform(size=(3, n, n)) > 0.2
+    weight = np.where(mask, 1 / sigma[:, None, None] ** 2, 0).ravel()
+    expected = np.linalg.solve(blur.T * weight @ blur + inverse, blur.T @ (weight * frames.ravel()))
+    start = jnp.zeros((2, canvas.size, canvas.size))
+    given = (jnp.asarray(frames), jnp.asarray(mask), jnp.asarray(transfer))
+    found = canvas.object(*given, spectrum, jnp.asarray(sigma), start, 300, matrix)
+    np.testing.assert_allclose(found.object.ravel(), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(found.frames.ravel(), blur @ found.object.ravel(), atol=1e-12)
+    # The part of frames that is explained repeats: the convolution of the windowed mixture.
+    seen = Seen(found.object, jnp.asarray(frames))
+    mixed = np.tensordot(matrix, np.asarray(canvas.field(found.object)), 1)
+    through = np.fft.irfft2(np.fft.rfft2(canvas.window * mixed) * np.asarray(on_frame(transfer, n)), (n, n))
+    np.testing.assert_allclose(canvas.periodic(*given, seen, matrix), through, atol=1e-12)
 
 
 def test_frames_that_repeat_are_convolutions(float64: None) -> None:

@@ -39,6 +39,54 @@ def test_the_density_is_that_of_a_dense_covariance(float64: None) -> None:
         np.testing.assert_allclose(found.variance[k], expected[np.ix_(block[1].ravel(), np.arange(4))], atol=1e-10)
 
 
+def test_what_the_other_frames_say_and_how_much_each_feels(float64: None) -> None:
+    """Given the others, a frame has the density by which it raises that of all."""
+    n, generator = 8, np.random.default_rng(3)
+    modulation = generator.normal(size=(4, 3)) * [1, 0.5, 0.4] + [1, 0, 0]
+    root = np.abs(np.fft.rfft2(generator.normal(size=(3, n, n))))
+    transfer, sigma = np.fft.rfft2(generator.normal(size=(4, n, n))) / 8, np.array([0.2, 0.5, 0.3, 0.4])
+    frames = generator.normal(size=(4, n, n))
+    prediction = jnp.asarray(root[:, None] * transfer)
+    noise = optics.ModulatedDeconvolution(n, sigma, modulation)
+    known = noise.without(prediction, frames, jnp.asarray(root))
+    for k in range(4):
+        rest = [j for j in range(4) if j != k]
+        others = optics.ModulatedDeconvolution(n, sigma[rest], modulation[rest])
+        alone = optics.KnownObject(n, sigma[k], jax.tree.map(lambda x, k=k: x[k], known))
+        raised = noise.log_density(prediction, frames) - others.log_density(prediction[:, rest], frames[rest])
+        assert float(alone.log_density(jnp.asarray(transfer[k]), frames[k])) == pytest.approx(float(raised), rel=1e-9)
+    change = np.fft.rfft2(generator.normal(size=(3, 4, n, n)))
+    plain = optics.BlindDeconvolution(n, sigma)
+    one = optics.ModulatedDeconvolution(n, sigma, np.ones((4, 1)))
+    np.testing.assert_allclose(
+        one.curvature(prediction[:1], frames, jnp.asarray(change[:1])),
+        plain.curvature(prediction[0], frames, jnp.asarray(change[0])),
+        rtol=1e-10,
+    )
+    # An object in two independent parts, that every frame sees alike, is one object.
+    same = np.ones((4, 2)) + [[0, 1e-9]] * np.arange(4)[:, None]
+    parts = np.array([0.6, 0.8])[:, None, None, None]
+    np.testing.assert_allclose(
+        optics.ModulatedDeconvolution(n, sigma, same).curvature(parts * prediction[0], frames, parts * change[0]),
+        plain.curvature(prediction[0], frames, jnp.asarray(change[0])),
+        rtol=1e-6,
+    )
+
+
+def test_two_beams_are_as_many_frames(float64: None) -> None:
+    generator = np.random.default_rng(4)
+    modulation = generator.normal(size=(2, 3, 2))
+    prediction, frames = np.fft.rfft2(generator.normal(size=(2, 2, 3, 8, 8))), generator.normal(size=(2, 3, 8, 8))
+    beams = optics.ModulatedDeconvolution(8, 0.3, modulation)
+    flat = optics.ModulatedDeconvolution(8, 0.3, modulation.reshape(6, 2))
+    found = beams.log_density(jnp.asarray(prediction), frames)
+    expected = flat.log_density(jnp.asarray(prediction.reshape(2, 6, 8, 5)), frames.reshape(6, 8, 8))
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+    assert beams.simulate(jax.random.key(0), jnp.asarray(prediction)).shape == (2, 3, 8, 8)
+    with pytest.raises(ValueError, match="2 channels see different mixtures of the Stokes images"):
+        beams.without(jnp.asarray(prediction), frames, jnp.ones((2, 8, 5)))
+
+
 def test_gradients_agree_with_finite_differences(float64: None) -> None:
     generator = np.random.default_rng(1)
     noise = optics.ModulatedDeconvolution(8, 0.3, [[1.0, 0.5], [1.0, -0.5], [1.0, 0.1]])
