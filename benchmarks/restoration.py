@@ -1,6 +1,6 @@
 """Blind deconvolution: speed, errors and calibration.
 
-`python benchmarks/restoration.py [loss cases trace field errors stars pair calibration]`.
+`python benchmarks/restoration.py [loss cases trace field errors stars pair polarimetry calibration]`.
 
 Reference bursts with known truth are read from the folder that JAXINV_REFERENCE_DATA names; errors are normalized rms
 differences through the diffraction MTF, without the window's border of 16 pixels, a shift and the mean matched.
@@ -34,7 +34,7 @@ from jaxinv.pipelines import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.pipelines.test_restoration import error_of, pulls_of
+from tests.pipelines.test_restoration import error_of, polarized_errors, pulls_of
 
 DATA = Path(os.environ.get("JAXINV_REFERENCE_DATA", "../shared/data")) / "mfbd"
 CASES = {
@@ -190,6 +190,41 @@ def pair(draws: int, seed: int) -> None:
     )
 
 
+def polarimetry(draws: int, seed: int) -> None:
+    """Stokes images of modulated frames: PSFs of a reference burst, its object polarized, cut out of a larger field."""
+    case = np.load(DATA / "solarT_dkist128_Dr0_05_s0010.npz")
+    whole, psf, n = case["object"].astype(float), case["psf"].astype(float), 96
+    size = whole.shape[0]
+    y, x = np.mgrid[:size, :size] - size / 2
+    spot = lambda x0, y0, width: np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 2 / width**2)  # noqa: E731
+    signs = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    rows = np.tile(np.column_stack([np.ones(4), signs / np.sqrt(3)]), (len(psf) // 4, 1))
+    linear = (0.05 * spot(0, 12, 5) + 0.03 * spot(-16, -10, 4), 0.03 * spot(-5, 20, 5) - 0.04 * spot(12, -8, 4) + 0.01)
+    circular = 0.15 * spot(8, 0, 4) - 0.1 * spot(-14, 9, 6) + 0.08 * spot(20, -20, 2) - 0.12 * spot(-20, -18, 3)
+    inner = np.s_[..., (size - n) // 2 : (size + n) // 2, (size - n) // 2 : (size + n) // 2]
+    print(f"\n{'polarization':>12} {'Stokes':>7} {'signal':>8} {'demodulated':>12} {'restored':>9} {'expected':>9}")
+    for strength in (1.0, 0.2):
+        stokes = whole * np.stack([np.ones_like(whole), *(strength * part for part in (*linear, circular))])
+        mixed = np.einsum("fk,kyx->fyx", rows, np.fft.rfft2(stokes))
+        seen = np.fft.irfft2(mixed * np.fft.rfft2(np.fft.ifftshift(psf, axes=(1, 2))), whole.shape)
+        frames = seen[inner] + np.random.default_rng(0).normal(0, 1e-3, (len(psf), n, n))
+        burst = FrameBurst(frames.astype(np.float32), 8542.0, 0.059)
+        config = RestoreConfig(diameter="1.0", draws=draws, seed=seed)
+        found = restore(burst, config, modulation=rows)
+        demodulated = np.einsum("kf,fyx->kyx", np.linalg.pinv(rows), burst.frames)
+        assert found.stokes is not None
+        assert found.stokes_error is not None
+        errors = polarized_errors(found.stokes, found.stokes_error, demodulated, stokes[inner], 16)
+        signal = stokes[inner][:, 16:-16, 16:-16].std(axis=(1, 2))
+        for name, rms, (before, after, expected) in zip("IQUV", signal, errors, strict=True):
+            print(f"{strength:12} {name:>7} {rms:8.4f} {before:12.4f} {after:9.4f} {expected:9.4f}", flush=True)
+        plain = restore(burst, config)
+        off = error_of(found.object, stokes[inner][0], 16), error_of(plain.object, stokes[inner][0], 16)
+        print(
+            f"error of the intensity {off[0]:.3f}; as if it were not polarized {off[1]:.3f}, residuals {plain.chi2.mean():.2g}"
+        )
+
+
 def calibration(draws: int, seed: int) -> None:
     """Wavefronts of two exposures with phase diversity, by HMC: how often intervals hold the truth."""
     del draws
@@ -228,7 +263,7 @@ def main() -> None:
         if what == "loss":
             loss()
         else:
-            checks = (cases, trace, field, errors, stars, pair, calibration)
+            checks = (cases, trace, field, errors, stars, pair, polarimetry, calibration)
             {check.__name__: check for check in checks}[what](arguments.draws, arguments.seed)
 
 

@@ -27,6 +27,14 @@ def restore(
     diversity: Annotated[
         Path | None, Parameter(help="the same exposures out of focus, by --defocus: phase diversity", group=CAMERA)
     ] = None,
+    modulation: Annotated[
+        Path | None,
+        Parameter(
+            help="of a polarimeter, for Stokes images: a row for each frame, or of a cycle that repeats, a column for "
+            "each Stokes parameter, intensity first (text or FITS)",
+            group=CAMERA,
+        ),
+    ] = None,
     dataset: Annotated[
         str | None, Parameter(help="of an HDF5 file, that holds the frames; default: the only one", group=CAMERA)
     ] = None,
@@ -49,6 +57,7 @@ def restore(
         jaxinv restore frames/ --diameter 1.0 --wavelength 8542 --pixel-scale 0.059 --dark dark.fits -o out.fits
         jaxinv restore burst.h5 --draws 0 --workers 2 -o out.fits
         jaxinv restore focus.fits --diversity defocus.fits --defocus 1 --telescope Sunrise -o out.fits
+        jaxinv restore modulated.fits --modulation cycle.txt --telescope SST -o stokes.fits
     """
     from jaxinv import io
     from jaxinv.pipelines.restoration import RestorationRun, calibrated, plan_restoration
@@ -56,19 +65,21 @@ def restore(
 
     maps = {"dark": dark, "flat": flat, "bad": bad_pixels}
     picture = picture_of(output, quicklook, no_quicklook)
-    sources = [str(path) for path in (burst, diversity, *maps.values()) if path is not None]
+    others = {**maps, "diversity": diversity, "modulation": modulation}
+    sources = [str(path) for path in (burst, *others.values()) if path is not None]
     check_outputs(output, picture, inputs=[*sources, config])
     frames = read_burst_as(burst, options, dataset)
     second = None if diversity is None else read_burst_as(diversity, options, dataset)
     seen: dict[str, Any] = {name: None if path is None else io.read_map(path) for name, path in maps.items()}
+    matrix = None if modulation is None else io.read_matrix(modulation)
     digest = sha256(sources)
-    kinds = " ".join(name for name, path in {**maps, "diversity": diversity}.items() if path is not None)
+    kinds = " ".join(name for name, path in others.items() if path is not None)
     job = Job(output, fingerprint_of(options, digest, kinds=kinds, dataset=dataset or ""), running, picture=picture)
 
     def plan() -> Any:
         without_camera = lambda frames: calibrated(frames, saturation=options.saturation, **seen)  # noqa: E731
         diverse = None if second is None else without_camera(second)
-        ready = plan_restoration(without_camera(frames), options, diversity=diverse)
+        ready = plan_restoration(without_camera(frames), options, diversity=diverse, modulation=matrix)
         describe(ready, running.say)
         return RestorationRun(ready)
 
@@ -81,6 +92,12 @@ def restore(
         before = np.nanstd(found.best_frame) / np.nanmean(found.best_frame)
         yield f"contrast    {100 * before:.2f} % in the best frame, {100 * found.contrast:.2f} % restored"
         yield f"error       {100 * np.nanmedian(found.relative_error):.1f} % of the contrast"
+        if found.stokes is not None:
+            level = np.nanmean(found.object)
+            rms = lambda values: 100 * np.sqrt(np.nanmean(values**2)) / level  # noqa: E731
+            pairs = zip("QUV", found.stokes[1:], found.stokes_error[1:], strict=False)
+            parts = (f"{name} {rms(image):.2g} +- {rms(error):.2g}" for name, image, error in pairs)
+            yield f"Stokes      {', '.join(parts)} % of the intensity (rms of signal and error)"
 
     kind = Kind(io.read_restoration, io.write_restoration, draw)
     job.do(plan, kind, origin=origin_of(options, sources, digest), summary=summary, objects="patches")
@@ -102,5 +119,7 @@ def describe(plan: Any, say: Any) -> None:
     measured = "" if plan.config.noise is not None else ", measured"
     moved = int(np.abs(plan.shifts).max())
     say(f"noise       {relative:.2e} of the mean{measured}; frames moved by up to {moved} pixels")
+    if tools.modulation is not None:
+        say(f"modulation  {tools.mixing.shape[-1]} Stokes parameters of {n_frames} frames")
     count = len(plan.corners)
     say(f"patches     {count} of {tools.n_pixels} x {tools.n_pixels} pixels, {tools.n_modes} modes")

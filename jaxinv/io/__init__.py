@@ -18,6 +18,7 @@ from jaxinv.io.stokes import read_stokes as read_stokes
 from jaxinv.io.stokes import stokes_cube as stokes_cube
 from jaxinv.io.stokes import write_stokes as write_stokes
 from jaxinv.io.tables import read_map as read_map
+from jaxinv.io.tables import read_matrix as read_matrix
 from jaxinv.io.tables import read_spectral_psf as read_spectral_psf
 from jaxinv.io.tables import read_stars as read_stars
 from jaxinv.io.tables import read_wavelengths as read_wavelengths

@@ -24,6 +24,11 @@ _IMAGES = {
     "shifts": ("pixel", "by which frames were moved, y and x: patch, frame"),
     "sigma": ("", "of the noise of each frame, in the unit of the frames"),
 }
+_STOKES = {
+    "stokes": ("", "Stokes images, intensity first, in the unit of the frames"),
+    "stokes_error": ("", "their standard errors, on the frequencies that the telescope passes"),
+}
+"""Of modulated frames alone."""
 _WHOLE = ("shifts",)
 
 
@@ -51,10 +56,13 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
     )
     primary.header.update(restoration.header)
     hdus: list[Any] = [primary]
-    for name, (unit, comment) in _IMAGES.items():
+    modulated = {} if restoration.stokes is None else _STOKES
+    for name, (unit, comment) in {**_IMAGES, **modulated}.items():
         values = np.asarray(getattr(restoration, name))
         hdu = fits.ImageHDU(values.astype(np.int32 if name in _WHOLE else np.float32), name=name.upper())
         hdu.header["COMMENT"] = comment
+        if name in _STOKES:  # 1, 2, 3, 4: I, Q, U, V
+            hdu.header.update({"CTYPE3": "STOKES", "CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0})
         if unit:
             hdu.header["BUNIT"] = unit
         hdus.append(hdu)
@@ -89,7 +97,8 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
         if missing or hdus[0].header.get("NAXIS", 0) != 2:
             raise InputError(f"{path} is no restored burst: it has no part {', '.join(missing) or 'OBJECT'}")
         first, table = hdus[0], hdus["PATCHES"].data
-        arrays = {name: native(image_of(path, hdus[name.upper()])) for name in _IMAGES}
+        names = [*_IMAGES, *(name for name in _STOKES if name.upper() in hdus)]
+        arrays = {name: native(image_of(path, hdus[name.upper()])) for name in names}
         return Restoration(
             object=native(image_of(path, first)),
             corners=np.stack([np.asarray(table["y"], int), np.asarray(table["x"], int)], axis=1),

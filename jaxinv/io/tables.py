@@ -137,6 +137,21 @@ def read_stars(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     return table[:, :2], table[:, 2]
 
 
+def read_matrix(path: str | os.PathLike[str]) -> np.ndarray:
+    """A matrix `(n_rows, n_columns)`: a FITS image, or a text of rows of numbers.
+
+    Raises:
+        InputError: the file is missing, or holds neither.
+    """
+    path = Path(path)
+    if path.name.lower().endswith((".fits", ".fit", ".fts", ".fits.gz")):
+        return read_map(path)
+    found = _numbers(path, _text(path))
+    if not found.size:
+        raise InputError(f"{path} holds no numbers")
+    return found
+
+
 def read_map(path: str | os.PathLike[str], *, stale_sums: bool = False) -> np.ndarray:
     """A two-dimensional FITS image `(ny, nx)`, e.g. a cavity map [angstrom].
 

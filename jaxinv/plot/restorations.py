@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,14 +13,19 @@ from jaxinv.plot.style import PALETTE, new_figure
 from jaxinv.results.restoration import Restoration
 
 _PSFS = 3
+_NAMES = "IQUV"
 _WIDE = 5
 """From which value on residual power is drawn on a logarithmic scale."""
 
 
 def restoration(restoration: Restoration) -> Figure:
-    """The best frame and the object over the same range, their power, PSFs, coefficients and residuals by patch."""
-    figure = new_figure(16.0, 6.6)
-    axes = figure.subplots(2, 5)
+    """The best frame and the object over the same range, their power, PSFs, coefficients and residuals by patch.
+
+    Of modulated frames also the other Stokes images and the degree of polarization.
+    """
+    modulated = restoration.stokes is not None
+    figure = new_figure(16.0, 9.9 if modulated else 6.6)
+    axes = figure.subplots(3 if modulated else 2, 5)
     scale = restoration.pixel_scale
     before, after = restoration.best_frame, restoration.object
     finite = after[np.isfinite(after)]
@@ -39,7 +46,22 @@ def restoration(restoration: Restoration) -> Figure:
             axes[1, k].set_axis_off()
     _residual_power(axes[1, 3], restoration)
     _residuals(axes[1, 4], restoration)
+    if restoration.stokes is not None and restoration.stokes_error is not None:
+        _polarization(figure, axes[2], restoration.stokes, restoration.stokes_error, scale)
     return figure
+
+
+def _polarization(figure: Figure, axes: Any, stokes: np.ndarray, error: np.ndarray, scale: float) -> None:
+    """Stokes images over the mean intensity, and the degree of polarization."""
+    level = np.nanmean(stokes[0])
+    for k in range(1, len(stokes)):
+        rms = 100 * np.sqrt(np.nanmean(error[k] ** 2)) / level
+        picture(figure, axes[k - 1], stokes[k] / level, f"Stokes {_NAMES[k]}, error {rms:.2g} % of I", scale, "RdBu_r")
+    if len(stokes) > 1:
+        degree = 100 * np.sqrt(np.sum(stokes[1:] ** 2, axis=0)) / stokes[0]
+        picture(figure, axes[len(stokes) - 1], degree, "degree of polarization [%]", scale, "viridis")
+    for axis in axes[len(stokes) :]:
+        axis.set_axis_off()
 
 
 def _power(axis: Axes, restoration: Restoration) -> None:

@@ -43,6 +43,24 @@ def test_a_burst_is_restored(burst: Path, tmp_path: Path, capsys: pytest.Capture
     np.testing.assert_array_equal(io.read_restoration(again).object, found.object)
 
 
+def test_modulated_frames(burst: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of light that is not polarized."""
+    cycle, out = tmp_path / "cycle.txt", tmp_path / "out.fits"
+    cycle.write_text("# I V\n1 0.8\n1 -0.8\n")
+    assert main(["restore", str(burst), "-o", str(out), "--modulation", str(cycle), *OPTIONS]) == 0
+    said = capsys.readouterr().out
+    assert "modulation  2 Stokes parameters of 4 frames" in said
+    assert "Stokes      Q" in said
+    found = io.read_restoration(out)
+    assert found.stokes is not None
+    assert found.stokes_error is not None
+    np.testing.assert_array_equal(found.stokes[0], found.object)
+    assert np.std(found.stokes[1]) < 0.1 * np.std(found.object)
+    with fits.open(out) as hdus:
+        assert hdus["STOKES"].header["CTYPE3"] == "STOKES"
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -50,12 +68,15 @@ def test_a_burst_is_restored(burst: Path, tmp_path: Path, capsys: pytest.Capture
         (["--wavelength", "5 s"], "the option 'wavelength' takes a number of angstrom"),
         (["--noise", "0"], "noise"),
         (["--dark", "{burst}"], "the dark"),
+        (["--modulation", "{words}"], "words.txt is not a table of numbers"),
+        (["--modulation", "nowhere.txt"], "there is no file nowhere.txt"),
     ],
 )
 def test_bad_input_is_one_line(
     burst: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
 ) -> None:
-    words = [word.format(burst=burst) for word in more]
+    (tmp_path / "words.txt").write_text("one two\n")
+    words = [word.format(burst=burst, words=tmp_path / "words.txt") for word in more]
     assert main(["restore", str(burst), "-o", str(tmp_path / "out.fits"), *OPTIONS, *words]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error or "axes" in error or "no map" in error

@@ -56,6 +56,17 @@ def test_a_restoration_comes_back(tmp_path: Path) -> None:
     assert first.count() == {"restored": 1, "unexplained": 1, "failed": 0, "not_done": 0, "uncertain": 0}
 
 
+def test_stokes_images_come_back(tmp_path: Path) -> None:
+    stokes = np.random.default_rng(1).normal(size=(3, 20, 24)).astype(np.float32)
+    first = dataclasses.replace(restoration(), stokes=stokes, stokes_error=stokes**2)
+    io.write_restoration(tmp_path / "out.fits", first)
+    again = io.read_restoration(tmp_path / "out.fits")
+    np.testing.assert_array_equal(again.stokes, stokes)
+    np.testing.assert_array_equal(again.stokes_error, stokes**2)
+    with fits.open(tmp_path / "out.fits") as hdus:
+        assert [hdus["STOKES"].header[card] for card in ("CTYPE3", "CRVAL3", "CDELT3")] == ["STOKES", 1.0, 1.0]
+
+
 def test_another_file_is_no_restoration(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.ones((4, 4))).writeto(tmp_path / "map.fits")
     with pytest.raises(io.InputError, match="is no restored burst: it has no part ERROR, BEST_FRAME"):
