@@ -220,9 +220,7 @@ def polarimetry(draws: int, seed: int) -> None:
             print(f"{strength:12} {name:>7} {rms:8.4f} {before:12.4f} {after:9.4f} {expected:9.4f}", flush=True)
         plain = restore(burst, config)
         off = error_of(found.object, stokes[inner][0], 16), error_of(plain.object, stokes[inner][0], 16)
-        print(
-            f"error of the intensity {off[0]:.3f}; as if it were not polarized {off[1]:.3f}, residuals {plain.chi2.mean():.2g}"
-        )
+        print(f"error of the intensity {off[0]:.3f}; as if unpolarized {off[1]:.3f}, residuals {plain.chi2.mean():.2g}")
 
 
 def calibration(draws: int, seed: int) -> None:

@@ -239,7 +239,7 @@ def polarized_errors(
     through = np.fft.irfft2(np.fft.rfft2(found) * transfer, (n, n))
     out = []
     for images in (demodulated, through):
-        intensity = lambda shift, images=images: off(shift, images)[0]
+        intensity = lambda shift, images=images: off(shift, images)[0]  # noqa: E731
         out.append(off(optimize.minimize(intensity, np.zeros(2), method="Nelder-Mead").x, images))
     return list(zip(*out, np.sqrt(np.mean(error[inner] ** 2, axis=(-2, -1))), strict=True))
 
