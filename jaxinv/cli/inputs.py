@@ -63,13 +63,23 @@ def inputs_of(observation: Sequence[str], config: str | None, given: Any) -> lis
     return [*observation, config, *(getattr(given, name) for name in FILES)]
 
 
-def read_burst_as(path: Any, options: Any, dataset: str | None) -> Any:
-    """A burst, with the wavelength and the pixel scale that options give in place of its own."""
+def read_burst_as(path: Any, options: Any, dataset: str | None, wavelength: str = "wavelength") -> Any:
+    """A burst, with the wavelength and the pixel scale that options give in place of its own.
+
+    Args:
+        path: of the file or folder.
+        options: of the command.
+        dataset: of an HDF5 file.
+        wavelength: the option that gives it.
+    """
     from jaxinv import io
     from jaxinv.pipelines.burst import in_unit
 
     given = {
-        name: None if (text := getattr(options, name)) is None else in_unit(text, unit, name)
-        for name, unit in (("wavelength", "Angstrom"), ("pixel_scale", "arcsec"))
+        name: None if (text := getattr(options, option)) is None else in_unit(text, unit, option)
+        for name, option, unit in (
+            ("wavelength", wavelength, "Angstrom"),
+            ("pixel_scale", "pixel_scale", "arcsec"),
+        )
     }
     return io.read_burst(path, dataset=dataset, **given)

@@ -28,7 +28,13 @@ _STOKES = {
     "stokes": ("", "Stokes images, intensity first, in the unit of the frames"),
     "stokes_error": ("", "their standard errors, on the frequencies that the telescope passes"),
 }
-"""Of modulated frames alone."""
+_OPTIONAL = {
+    **_STOKES,
+    "narrowband": ("", "what the narrowband camera shows, in the unit of its frames"),
+    "narrowband_error": ("", "its standard error, on the frequencies that the telescope passes"),
+    "narrowband_frame": ("", "the narrowband frame of highest contrast, before"),
+}
+"""Of modulated frames, and of a narrowband camera."""
 _WHOLE = ("shifts",)
 
 
@@ -56,8 +62,9 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
     )
     primary.header.update(restoration.header)
     hdus: list[Any] = [primary]
-    modulated = {} if restoration.stokes is None else _STOKES
-    for name, (unit, comment) in {**_IMAGES, **modulated}.items():
+    for name, (unit, comment) in {**_IMAGES, **_OPTIONAL}.items():
+        if name in _OPTIONAL and getattr(restoration, name) is None:
+            continue
         values = np.asarray(getattr(restoration, name))
         hdu = fits.ImageHDU(values.astype(np.int32 if name in _WHOLE else np.float32), name=name.upper())
         hdu.header["COMMENT"] = comment
@@ -97,7 +104,7 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
         if missing or hdus[0].header.get("NAXIS", 0) != 2:
             raise InputError(f"{path} is no restored burst: it has no part {', '.join(missing) or 'OBJECT'}")
         first, table = hdus[0], hdus["PATCHES"].data
-        names = [*_IMAGES, *(name for name in _STOKES if name.upper() in hdus)]
+        names = [*_IMAGES, *(name for name in _OPTIONAL if name.upper() in hdus)]
         arrays = {name: native(image_of(path, hdus[name.upper()])) for name in names}
         return Restoration(
             object=native(image_of(path, first)),

@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     """What a canvas shows.
 
     Attributes:
-        object: `(n_canvas, n_canvas)`.
+        object: `(n_objects, n_canvas, n_canvas)`, several where cameras see others, or a polarimeter Stokes images.
         frames: `(n_frames, n_pixels, n_pixels)` of it, without noise.
     """
 
@@ -91,62 +91,56 @@ class Canvas(eqx.Module):
         sigma: Array,
         start: Array,
         steps: int,
-        modulation: Any = None,
+        mixing: Array,
     ) -> Seen:
         """The most probable object, given transfer functions: of frames with borders and holes, by conjugate gradients.
-
-        With a modulation, the Stokes images of which each frame sees a mixture: `(n_stokes, n_canvas, n_canvas)`.
 
         Args:
             frames: `(n_frames, n_pixels, n_pixels)`, their mean taken off.
             mask: the same shape, `True` where a pixel counts.
             transfer: `(n_frames, n_support, n_support // 2 + 1)`.
-            spectrum: parameters of `ObjectSpectrum`, of one object; or of `StokesSpectra`.
+            spectrum: parameters of `ObjectSpectrum`, `(n_objects,)` each.
             sigma: of the noise, `(n_frames,)` or one number.
-            start: a first estimate, in the shape of the object.
+            start: `(n_objects, n_canvas, n_canvas)` a first estimate.
             steps: of conjugate gradients.
-            modulation: `(n_frames, n_stokes)`.
+            mixing: `(n_frames, n_objects)`, what each frame sees of each object.
         """
         size = self.size
-        matrix = np.ones((1, 1)) if modulation is None else modulation
-        matrix = jnp.broadcast_to(jnp.asarray(matrix, frames.dtype), (len(frames), matrix.shape[1]))
-        stokes = None if modulation is None else range(matrix.shape[1])
-        power = ObjectSpectrum(size, self.pixel_scale, stokes).power(spectrum).astype(frames.dtype)
-        power = power.reshape(-1, *power.shape[-2:])
+        mixing = jnp.asarray(mixing, frames.dtype)
+        power = ObjectSpectrum(size, self.pixel_scale, range(mixing.shape[1])).power(spectrum).astype(frames.dtype)
         wide = self.transfer(transfer)
         weight = jnp.where(mask, 1, 0) / jnp.reshape(sigma, (-1, 1, 1)) ** 2
         around = [(0, 0)] + [(self.margin, self.margin)] * 2
         back = lambda spectrum: jnp.fft.irfft2(spectrum, (size, size))  # noqa: E731
 
         def seen(images: Array) -> Array:
-            return self.field(back(wide * jnp.tensordot(matrix, jnp.fft.rfft2(images), 1)))
+            return self.field(back(wide * jnp.tensordot(mixing, jnp.fft.rfft2(images), 1)))
 
         def gathered(frames: Array) -> Array:
-            return back(jnp.tensordot(matrix.T, jnp.conj(wide) * jnp.fft.rfft2(jnp.pad(frames, around)), 1))
+            return back(jnp.tensordot(mixing.T, jnp.conj(wide) * jnp.fft.rfft2(jnp.pad(frames, around)), 1))
 
         def curvature(images: Array) -> Array:
             return gathered(weight * seen(images)) + back(jnp.fft.rfft2(images) / power)
 
         # As if every frame showed the whole canvas: what the curvature is in Fourier space.
         each = jnp.abs(wide) ** 2 / jnp.reshape(jnp.broadcast_to(sigma, len(wide)), (-1, 1, 1)) ** 2
-        inverse = 1 / (jnp.tensordot(matrix.T**2, each, 1) + 1 / power)
+        inverse = 1 / (jnp.tensordot(mixing.T**2, each, 1) + 1 / power)
         found, _ = jax.scipy.sparse.linalg.cg(
             curvature,
             gathered(weight * jnp.where(mask, frames, 0)),
-            x0=jnp.reshape(start, (-1, size, size)),
+            x0=start,
             tol=1e-5,
             maxiter=steps,
             M=lambda residual: back(jnp.fft.rfft2(residual) * inverse),
         )
-        return Seen(found[0] if modulation is None else found, seen(found))
+        return Seen(found, seen(found))
 
-    def periodic(self, frames: Array, mask: Array, transfer: Array, seen: Seen, modulation: Any = None) -> Array:
+    def periodic(self, frames: Array, mask: Array, transfer: Array, seen: Seen, mixing: Array) -> Array:
         """Frames that repeat beyond their borders, as blind deconvolution takes them: the module says how."""
         n = self.n_pixels
         window = jnp.asarray(self.window, frames.dtype)
         rows, columns = lowest(n, transfer.shape[-2])
         inside = jnp.fft.rfft2(window * self.field(seen.object))[..., rows[:, None], columns]
-        if modulation is not None:
-            inside = jnp.tensordot(jnp.asarray(modulation, frames.dtype), inside, 1)
-        through = jnp.fft.irfft2(on_frame(transfer * inside, n), (n, n))
+        seen_inside = jnp.tensordot(jnp.asarray(mixing, frames.dtype), inside, 1)
+        through = jnp.fft.irfft2(on_frame(transfer * seen_inside, n), (n, n))
         return window * jnp.where(mask, frames - seen.frames, 0) + through

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike
 
 from jaxinv.noise import Noise
 from jaxinv.observation import Observation
+from jaxinv.optics.elimination import eliminated, square
 from jaxinv.optics.transfer import checked_objects, lowest, multiplicity, on_frame
 
 
@@ -58,6 +59,18 @@ class Posterior(NamedTuple):
 
     mean: Array
     variance: Array
+
+
+class Others(NamedTuple):
+    """What other exposures say of what an exposure's channels see, before their transfer functions.
+
+    Attributes:
+        mean: complex, `(n_channels, n_support, n_support // 2 + 1)`; exposures may be in front, or channels absent.
+        factor: `(n_objects, n_channels, ...)`; the covariance of channels c and d is sum_k factor_kc conj(factor_kd).
+    """
+
+    mean: Array
+    factor: Array
 
 
 class BlindDeconvolution(Noise):
@@ -133,10 +146,7 @@ class BlindDeconvolution(Noise):
         total = spectra.beyond
         weight = self._weight(prediction)
         for t, y in self._by_object(prediction, spectra.values):
-            precision = 1 + jnp.sum(_square(t), axis=0)
-            best = jax.lax.stop_gradient(jnp.sum(jnp.conj(t) * y, axis=0) / precision)
-            each = jnp.sum(_square(y - t * best), axis=0) + _square(best)
-            total = total + jnp.sum(weight * (each + jnp.log(precision) if self.log_determinant else each))
+            total = total + jnp.sum(weight * eliminated(t[None], y, log_determinant=self.log_determinant))
         return total
 
     def log_density(self, prediction: Array, data: Any) -> Array:
@@ -154,52 +164,12 @@ class BlindDeconvolution(Noise):
         spectra = self._spectra(prediction, data)
         means, variances = [], []
         for t, y in self._by_object(prediction, spectra.values):
-            precision = 1 + jnp.sum(_square(t), axis=0)
+            precision = 1 + jnp.sum(square(t), axis=0)
             means.append(jnp.sum(jnp.conj(t) * y, axis=0) / precision)
             variances.append(1 / precision)
         if self.objects is None:
             return Posterior(means[0], variances[0])
         return Posterior(jnp.stack(means), jnp.stack(variances))
-
-    def curvature(self, prediction: Array, data: Any, change: Array) -> Array:
-        """How much each frame feels a change of its own transfer function, in the shape of the frames.
-
-        Half the second derivative of the misfit along it, in the sense of Gauss and Newton, while the object follows.
-        """
-        spectra = self._spectra(prediction, data)
-        scale = self._sigma(jnp.real(prediction).dtype)
-        weight, whitened = self._weight(prediction), _square(prediction / scale)
-        found = self.object(prediction, spectra)
-        known, variance = _square(found.mean) + found.variance, found.variance
-        if self.objects is not None:
-            index = np.array(self.objects)
-            known, variance = known[index][:, None], variance[index][:, None]
-        share = 1 - whitened * variance
-        return jnp.sum(weight * known * share * _square(change / scale), axis=(-2, -1))
-
-    def without(self, prediction: Array, data: Any, root: ArrayLike = 1.0) -> Posterior:
-        """What the other exposures say of the object that each shows: `(*n_objects, n_frames, n_support, ...)`.
-
-        An exposure is left out with all its channels.
-
-        Args:
-            prediction: transfer functions times the root of the object's power.
-            data: frames, or their spectra.
-            root: of the object's power, `(n_support, ...)`: what is said is of its transform then; 1: in units of this.
-        """
-        spectra = self._spectra(prediction, data)
-        t = prediction / self._sigma(jnp.real(prediction).dtype)
-        own, pull = _square(t), jnp.conj(t) * spectra.values
-        if self.objects is not None:
-            of = lambda k: np.flatnonzero(np.array(self.objects) == k)  # noqa: E731
-            own, pull = (
-                jnp.stack([jnp.sum(x[of(k)], axis=0) for k in range(max(self.objects) + 1)]) for x in (own, pull)
-            )
-        elif prediction.ndim > 3:
-            own, pull = jnp.sum(own, axis=0), jnp.sum(pull, axis=0)
-        left = 1 + jnp.maximum(jnp.sum(own, axis=-3, keepdims=True) - own, 0)
-        root = jnp.asarray(root)
-        return Posterior(root * (jnp.sum(pull, axis=-3, keepdims=True) - pull) / left, root**2 / left)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of an object drawn from its prior, with noise."""
@@ -212,10 +182,6 @@ class BlindDeconvolution(Noise):
         each = white[0] if self.objects is None else white[np.array(self.objects)][:, None]
         frames = jnp.fft.irfft2(on_frame(prediction * each, n), (n, n), norm="ortho")
         return frames + self._sigma(dtype) * jax.random.normal(noise_key, frames.shape, dtype)
-
-    def whitened(self, prediction: Array) -> Array:
-        """Transfer functions over their frame's sigma, `(1, n_channels, n_frames, ...)`, or without channels."""
-        return (prediction / self._sigma(jnp.real(prediction).dtype))[None]
 
     def _spectra(self, prediction: Array, data: Any) -> Spectra:
         return data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
@@ -242,29 +208,26 @@ class BlindDeconvolution(Noise):
 
 
 class KnownObject(Noise):
-    """One exposure of an object of which others have told: what blind deconvolution is for one exposure at a time.
+    """One exposure of objects of which others have told: what blind deconvolution is for one exposure at a time.
 
-    Given the others, the channels y of an exposure are normal with the mean t m and the covariance 1 + v t t^H, where m
-    and v are what the others say of the object (`BlindDeconvolution.without`): what raises this density raises that of
-    the whole burst by as much.
+    Given the others, what each channel sees, before its transfer function, is normal with a known mean and covariance:
+    what raises this density raises that of the whole burst by as much.
 
-    The prediction is `(n_support, n_support // 2 + 1)` of one frame, or that of `(n_channels, ...)`.
+    The prediction are transfer functions `(n_support, n_support // 2 + 1)` of one frame, or those of `(n_channels,
+    ...)`.
 
     Args:
         n_pixels: across a frame.
         sigma: of a pixel's noise; a number, or one of each channel.
-        known: of the object's transform, `(*n_objects, n_support, n_support // 2 + 1)`.
-        objects: as in `BlindDeconvolution`.
+        known: `ModulatedDeconvolution.without`, of this exposure.
     """
 
     frame_sigma: Any
-    known: Posterior
+    known: Others
     n_pixels: int = eqx.field(static=True)
-    objects: tuple[int, ...] | None = eqx.field(static=True)
 
-    def __init__(self, n_pixels: int, sigma: ArrayLike, known: Posterior, objects: Sequence[int] | None = None) -> None:
+    def __init__(self, n_pixels: int, sigma: ArrayLike, known: Others) -> None:
         self.n_pixels, self.frame_sigma, self.known = int(n_pixels), sigma, known
-        self.objects = checked_objects(objects)
 
     @property
     def _alone(self) -> BlindDeconvolution:
@@ -284,19 +247,12 @@ class KnownObject(Noise):
         """-2 log density, but for its constants."""
         spectra = data if isinstance(data, Spectra) else self.prepared(data, prediction.shape)
         real = jnp.real(prediction).dtype
-        t, y = prediction / jnp.asarray(self.frame_sigma, real)[..., None, None], spectra.values
+        t = prediction / jnp.asarray(self.frame_sigma, real)[..., None, None]
         weight = jnp.asarray(multiplicity(self.n_pixels, prediction.shape[-2]), real)
-        total = spectra.beyond
-        for channels, mean, variance in self._by_object(t.ndim):
-            own, rest = t[channels], y[channels] - t[channels] * mean
-            if own.ndim == 2:
-                own, rest = own[None], rest[None]
-            precision = 1 + variance * jnp.sum(_square(own), axis=0)
-            # The misfit of the best object, as in `BlindDeconvolution`; the object's own scatter is 1 / variance.
-            best = jax.lax.stop_gradient(variance * jnp.sum(jnp.conj(own) * rest, axis=0) / precision)
-            each = jnp.sum(_square(rest - own * best), axis=0) + _square(best) / variance
-            total = total + jnp.sum(weight * (each + jnp.log(precision)))
-        return total
+        own, rest = t * self.known.factor, spectra.values - t * self.known.mean
+        flat = (-1, *t.shape[-2:])
+        each = eliminated(own.reshape(len(own), *flat), rest.reshape(flat))
+        return spectra.beyond + jnp.sum(weight * each)
 
     def log_density(self, prediction: Array, data: Any) -> Array:
         sigma = jnp.broadcast_to(jnp.asarray(self.frame_sigma), prediction.shape[:-2])
@@ -304,25 +260,14 @@ class KnownObject(Noise):
         return -self.misfit(prediction, data) / 2 - constant
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
-        """An exposure of an object that is drawn from what is known of it."""
+        """An exposure of objects that are drawn from what is known of them."""
         n, n_support, dtype = self.n_pixels, prediction.shape[-2], jnp.real(prediction).dtype
         object_key, noise_key = jax.random.split(key)
         rows, columns = lowest(n, n_support)
-        number = self.known.mean.shape[:-2]
-        white = jnp.fft.rfft2(jax.random.normal(object_key, (*number, n, n), dtype), norm="ortho")
-        drawn = self.known.mean + jnp.sqrt(self.known.variance) * white[..., rows[:, None], columns]
-        seen = prediction * (drawn if self.objects is None else drawn[np.array(self.objects)])
+        factor = self.known.factor
+        white = jnp.fft.rfft2(jax.random.normal(object_key, (len(factor), n, n), dtype), norm="ortho")
+        white = white[:, rows[:, None], columns].reshape(len(factor), *(1,) * (factor.ndim - 3), *factor.shape[-2:])
+        seen = prediction * (self.known.mean + jnp.sum(factor * white, axis=0))
         frame = jnp.fft.irfft2(on_frame(seen, n), (n, n), norm="ortho")
         sigma = jnp.asarray(self.frame_sigma, dtype)[..., None, None]
         return frame + sigma * jax.random.normal(noise_key, frame.shape, dtype)
-
-    def _by_object(self, ndim: int) -> list[tuple[Any, Array, Array]]:
-        """Channels that show an object, and what is known of it."""
-        if self.objects is None or ndim == 2:
-            return [(..., self.known.mean, self.known.variance)]
-        of = lambda k: np.flatnonzero(np.array(self.objects) == k)  # noqa: E731
-        return [(of(k), self.known.mean[k], self.known.variance[k]) for k in range(max(self.objects) + 1)]
-
-
-def _square(x: Array) -> Array:
-    return jnp.real(x) ** 2 + jnp.imag(x) ** 2

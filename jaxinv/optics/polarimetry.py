@@ -16,7 +16,7 @@ of ones it is `BlindDeconvolution`.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,7 +27,8 @@ from numpy.typing import ArrayLike
 
 from jaxinv.forward import Parameters
 from jaxinv.noise import Noise
-from jaxinv.optics.deconvolution import BlindDeconvolution, Posterior, Spectra
+from jaxinv.optics.deconvolution import BlindDeconvolution, Others, Posterior, Spectra
+from jaxinv.optics.elimination import eliminated, square, system_of
 from jaxinv.optics.transfer import ObjectSpectrum, lowest, multiplicity, on_frame
 
 
@@ -50,35 +51,6 @@ class StokesSpectra(ObjectSpectrum):
         power = self.power(parameters, prediction.shape[-2])
         root = jnp.sqrt(power).astype(jnp.real(prediction).dtype)
         return jnp.expand_dims(root, tuple(range(1, prediction.ndim - 1))) * prediction
-
-
-class System(NamedTuple):
-    """Of all frames: T `(n_stokes, n, ...)` flattened, and the lower Cholesky factor of A, row by row."""
-
-    t: Array
-    factor: list[list[Array]]
-
-    def half(self, values: Array) -> Array:
-        """L^-1 of `(n_stokes, ...)`."""
-        out: list[Array] = []
-        for k, row in enumerate(self.factor):
-            left = values[k] - sum((row[m] * out[m] for m in range(k)), start=jnp.zeros((), values.dtype))
-            out.append(left / row[k])
-        return jnp.stack(out)
-
-    def solve(self, values: Array) -> Array:
-        """A^-1 of `(n_stokes, ...)`."""
-        half, out = self.half(values), [values[0]] * len(self.factor)
-        for k in reversed(range(len(out))):
-            above = (jnp.conj(self.factor[m][k]) * out[m] for m in range(k + 1, len(out)))
-            out[k] = (half[k] - sum(above, start=jnp.zeros((), half.dtype))) / self.factor[k][k]
-        return jnp.stack(out)
-
-    def covariance(self) -> Array:
-        """A^-1, `(n_stokes, n_stokes, ...)`."""
-        like = jnp.zeros(self.t.shape[2:], self.t.dtype)
-        unit = jnp.eye(len(self.t), dtype=self.t.dtype)
-        return jnp.stack([self.solve(unit[:, k, None, None] + like) for k in range(len(self.t))], axis=1)
 
 
 class ModulatedDeconvolution(Noise):
@@ -137,13 +109,8 @@ class ModulatedDeconvolution(Noise):
     def misfit(self, prediction: Array, data: Any) -> Array:
         """-2 log density, but for its constants."""
         spectra = self._spectra(prediction, data)
-        values = _flat(spectra.values)
-        system = self._system(prediction)
-        best = jax.lax.stop_gradient(self._best(system, values))
-        left = values - jnp.sum(system.t * best[:, None], axis=0)
-        each = jnp.sum(_square(left), axis=0) + jnp.sum(_square(best), axis=0)
-        roots = jnp.stack([jnp.real(row[k]) for k, row in enumerate(system.factor)])
-        return spectra.beyond + jnp.sum(self._weight(prediction) * (each + 2 * jnp.sum(jnp.log(roots), axis=0)))
+        each = eliminated(_flat_frames(self.whitened(prediction)), _flat(spectra.values))
+        return spectra.beyond + jnp.sum(self._weight(prediction) * each)
 
     def log_density(self, prediction: Array, data: Any) -> Array:
         n, frames = self.frames.n_pixels, self.modulation.shape[:-1]
@@ -156,8 +123,8 @@ class ModulatedDeconvolution(Noise):
 
         Multiply by the root of each one's power for its orthonormal transform.
         """
-        system = self._system(prediction)
-        mean = self._best(system, _flat(self._spectra(prediction, data).values))
+        system = system_of(_flat_frames(self.whitened(prediction)))
+        mean = system.best(_flat(self._spectra(prediction, data).values))
         covariance = system.covariance()
         return Posterior(mean, jnp.stack([jnp.real(covariance[k, k]) for k in range(len(mean))]))
 
@@ -166,47 +133,44 @@ class ModulatedDeconvolution(Noise):
 
         As `BlindDeconvolution.curvature`; the change is `(n_stokes, n_frames, ...)` as the prediction.
         """
-        system = self._system(prediction)
-        mean = self._best(system, _flat(self._spectra(prediction, data).values))
+        system = system_of(_flat_frames(self.whitened(prediction)))
+        mean = system.best(_flat(self._spectra(prediction, data).values))
         covariance, along = system.covariance(), _flat_frames(self.whitened(change))
 
         def spread(each: Array) -> Array:
             """What is not known of the object, in every frame: `(n, ...)`."""
             return jnp.real(jnp.einsum("kf...,km...,mf...->f...", each, covariance, jnp.conj(each)))
 
-        known = _square(jnp.sum(along * mean[:, None], axis=0)) + spread(along)
+        known = square(jnp.sum(along * mean[:, None], axis=0)) + spread(along)
         felt = jnp.sum(self._weight(prediction) * known * (1 - spread(system.t)), axis=(-2, -1))
         return felt.reshape(self.modulation.shape[:-1])
 
-    def without(self, prediction: Array, data: Any, root: Array) -> Posterior:
-        """What the other frames say of the mixture of Stokes images that each sees: `(n_frames, n_support, ...)`.
+    def without(self, prediction: Array, data: Any, root: Array) -> Others:
+        """What the other exposures say of the mixtures that each sees, exposures in front.
 
-        It is what an exposure of `KnownObject` shows, whose prediction is its transfer function.
+        An exposure is left out with all its channels; it is one of `KnownObject`, whose prediction is its transfer
+        function alone.
 
         Args:
-            prediction: of one channel, or without channels.
+            prediction: transfer functions times the roots of the powers.
             data: frames, or their spectra.
-            root: `(n_stokes, n_support, ...)` of the power of each Stokes image.
-
-        Raises:
-            ValueError: several channels, which see different mixtures.
+            root: `(n_stokes, n_support, n_support // 2 + 1)` of the power of each Stokes image.
         """
-        if self.modulation.ndim > 2 and len(self.modulation) > 1:
-            raise ValueError(f"{len(self.modulation)} channels see different mixtures of the Stokes images")
-        spectra = _flat(self._spectra(prediction, data).values)
-        whole = _flat_frames(self.whitened(prediction))
-        pull = jnp.conj(whole) * spectra
-        mixing = _flat_rows(self.modulation).astype(root.dtype)
+        values, whole = self._spectra(prediction, data).values, self.whitened(prediction)
+        matrix = jnp.moveaxis(jnp.asarray(self.modulation, root.dtype), -1, 0)  # (n_stokes, ..., n_frames)
+        count = matrix.shape[-1]
 
-        def one(k: Array) -> Posterior:
-            others = jnp.where(jnp.arange(whole.shape[1]) == k, 0, 1)[:, None, None]
-            system = system_of(whole * others)
-            seen = (mixing[k][:, None, None] * root).astype(whole.dtype)
-            half = system.half(seen)
-            mean = jnp.sum(seen * system.solve(jnp.sum(pull * others, axis=1)), axis=0)
-            return Posterior(mean, jnp.sum(_square(half), axis=0))
+        def one(k: Array) -> Others:
+            others = jnp.where(jnp.arange(count) == k, 0, 1)[:, None, None]
+            system = system_of(_flat_frames(whole * others))
+            seen = (matrix[..., k, None, None] * root.reshape(-1, *(1,) * (matrix.ndim - 2), *root.shape[-2:])).astype(
+                whole.dtype
+            )
+            best = system.best(_flat(values * others))
+            mean = jnp.sum(seen * best.reshape(root.shape[0], *(1,) * (matrix.ndim - 2), *best.shape[1:]), axis=0)
+            return Others(mean, jnp.conj(system.half(seen)))
 
-        return jax.lax.map(one, jnp.arange(whole.shape[1]))
+        return jax.lax.map(one, jnp.arange(count))
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         """Frames of Stokes images drawn from their prior, with noise."""
@@ -240,27 +204,6 @@ class ModulatedDeconvolution(Noise):
         scale = jnp.moveaxis(jnp.asarray(self.modulation, real), -1, 0) / sigma
         return scale[..., None, None] * prediction
 
-    def _system(self, prediction: Array) -> System:
-        return system_of(_flat_frames(self.whitened(prediction)))
-
-    @staticmethod
-    def _best(system: System, values: Array) -> Array:
-        return system.solve(jnp.sum(jnp.conj(system.t) * values, axis=1))
-
-
-def system_of(t: Array) -> System:
-    """The system of whitened transfer functions `(n_stokes, n, ...)`; for so few unknowns, one after another."""
-    factor: list[list[Array]] = []
-    for k in range(len(t)):
-        row: list[Array] = []
-        for m in range(k + 1):
-            other = factor[m] if m < k else row
-            products = (row[i] * jnp.conj(other[i]) for i in range(m))
-            entry = jnp.sum(jnp.conj(t[k]) * t[m], axis=0) - sum(products, start=jnp.zeros((), t.dtype))
-            row.append(entry / factor[m][m] if m < k else jnp.sqrt(1 + jnp.real(entry)))
-        factor.append(row)
-    return System(t, factor)
-
 
 def _flat(values: Array) -> Array:
     return values.reshape(-1, *values.shape[-2:])
@@ -268,12 +211,3 @@ def _flat(values: Array) -> Array:
 
 def _flat_frames(t: Array) -> Array:
     return t.reshape(len(t), -1, *t.shape[-2:])
-
-
-def _flat_rows(matrix: Any) -> Array:
-    matrix = jnp.asarray(matrix)
-    return matrix.reshape(-1, matrix.shape[-1])
-
-
-def _square(x: Array) -> Array:
-    return jnp.real(x) ** 2 + jnp.imag(x) ** 2

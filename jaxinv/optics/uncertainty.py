@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.optics.polarimetry import system_of
+from jaxinv.optics.elimination import system_of
 from jaxinv.optics.transfer import lowest, multiplicity, on_frame
 
 _SMOOTH = 3.0

@@ -324,6 +324,9 @@ class RestoreConfig:
     obscuration: Text = option("0", "diameter of its central obscuration [m]", "telescope")
     wavelength: Text | None = option(None, "[angstrom]; default: the file's", "telescope")
     pixel_scale: Text | None = option(None, "of the camera [arcsec]; default: the file's", "telescope")
+    narrowband_wavelength: Text | None = option(
+        None, "of the narrowband camera [angstrom]; default: its file's", "telescope"
+    )
     noise: Positive | None = option(
         None, "rms relative to the mean; default: measured beyond the telescope's cutoff", "camera"
     )

@@ -29,13 +29,13 @@ from jaxtyping import Array
 
 from jaxinv.forward import Forward
 from jaxinv.optics.canvas import Canvas, Seen, taper
-from jaxinv.optics.deconvolution import BlindDeconvolution, KnownObject
+from jaxinv.optics.deconvolution import KnownObject
 from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.low_pass import low_pass
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
 from jaxinv.optics.polarimetry import ModulatedDeconvolution, StokesSpectra
 from jaxinv.optics.telescope import Telescope
-from jaxinv.optics.transfer import ObjectSpectrum, Registration, TransferFunctions, on_frame
+from jaxinv.optics.transfer import Registration, TransferFunctions, on_frame
 from jaxinv.optics.uncertainty import residual_power
 from jaxinv.pipelines import patch_programs as programs
 from jaxinv.problem import Problem
@@ -76,15 +76,14 @@ class Patch(NamedTuple):
     """A patch of a burst, restored.
 
     Attributes:
-        object: `(n_stokes, n_canvas, n_canvas)` in units of the frames, with the margin around their field; intensity
-            alone without a modulation.
-        error: `(n_stokes, n_pixels, n_pixels)` of it, on the frequencies that the telescope passes; see
+        object: `(n_objects, n_canvas, n_canvas)` in units of the frames, with the margin around their field.
+        error: `(n_objects, n_pixels, n_pixels)` of it, on the frequencies that the telescope passes; see
             `optics.uncertainty`.
         frames: `(n_channels, n_frames, n_pixels, n_pixels)` that it predicts, without noise.
         wavefront: `(n_frames, n_modes)` [rad].
         gain: `(n_channels, n_frames)` of each frame's light, relative to the mean.
         registration: `(n_channels, 2)` [pixel], y and x, by which channels are moved against the first.
-        scene: parameters of the object's power spectrum, of each Stokes image's with a modulation.
+        scene: parameters of the objects' power spectra, `(n_objects,)` each.
         d_over_r0: telescope's diameter over Fried's parameter.
         residual_power: `(BANDS,)` over the noise's, at equal steps of spatial frequency up to Nyquist's.
         chi2: `(n_channels, n_frames)` mean squared residuals in units of the noise's variance; NaN for a frame that
@@ -107,40 +106,50 @@ class Patch(NamedTuple):
     converged: bool
 
 
-@dataclasses.dataclass(frozen=True)
+class Channel(NamedTuple):
+    """A camera.
+
+    Attributes:
+        wavelength: [angstrom].
+        defocus: [waves].
+    """
+
+    wavelength: float
+    defocus: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Restorer:
     """Restores patches of one size, seen through one telescope.
 
     Attributes:
         telescope: its pupil.
-        wavelength: [angstrom].
+        channels: the cameras, of which each exposure has a frame; wavefronts are in radians at the first one's
+            wavelength.
+        mixing: `(n_channels, n_frames, n_objects)` what each frame sees of each object: one that all show, those of
+            cameras for themselves, or the Stokes images of a polarimeter. Of each camera the first is an intensity.
         pixel_scale: [arcsec].
         n_pixels: across a patch.
-        n_frames: exposures.
         n_modes: of each wavefront.
-        defocus: of each channel [waves], all of which show the same object: phase diversity.
         margin: of the canvas around the patch, in pixels.
         ramp: of the window, in pixels; 0: the frames repeat beyond their borders.
         draws: of the prior for each exposure, in each of two searches; 0: none.
         d_over_r0: first guess.
-        filtered: the object is not Wiener's estimate: see `optics.low_pass`.
-        modulation: of each exposure, what it sees of each Stokes parameter, intensity first; `None`: intensity alone.
+        filtered: the object is not Wiener's estimate: see `optics.low_pass`. Of one object.
         seed: of the draws.
     """
 
     telescope: Telescope
-    wavelength: float
+    channels: tuple[Channel, ...]
+    mixing: np.ndarray
     pixel_scale: float
     n_pixels: int
-    n_frames: int
     n_modes: int = 150
-    defocus: tuple[float, ...] = (0.0,)
     margin: int = 32
     ramp: int = 16
     draws: int = 12
     d_over_r0: float = 6.0
     filtered: bool = False
-    modulation: tuple[tuple[float, ...], ...] | None = None
     seed: int = 0
 
     @cached_property
@@ -154,22 +163,29 @@ class Restorer:
         return Canvas(self.n_pixels, self.margin if self.ramp else 0, self.pixel_scale, self.ramp)
 
     @property
-    def mixing(self) -> np.ndarray:
-        """`(n_channels, n_frames, n_stokes)` the modulation of all frames."""
-        seen = np.ones((self.n_frames, 1)) if self.modulation is None else np.asarray(self.modulation)
-        return np.broadcast_to(seen, (len(self.defocus), *seen.shape))
+    def n_frames(self) -> int:
+        """Exposures."""
+        return self.mixing.shape[1]
+
+    @property
+    def n_objects(self) -> int:
+        """That frames show."""
+        return self.mixing.shape[2]
+
+    @property
+    def intensity(self) -> np.ndarray:
+        """`(n_channels,)`: which of the objects is the intensity that a camera shows."""
+        return np.argmax((self.mixing != 0).any(axis=1), axis=1)
+
+    @property
+    def camera(self) -> np.ndarray:
+        """`(n_objects,)`: the first that shows an object."""
+        return np.argmax((self.mixing != 0).any(axis=1), axis=0)
 
     @cached_property
     def burst(self) -> Forward:
-        """From all wavefronts to the transfer functions `(n_channels, n_frames, ...)`, coloured by the object.
-
-        With a modulation they are those of each Stokes image, `(n_stokes, n_channels, n_frames, ...)`.
-        """
-        if self.modulation is None:
-            scene = ObjectSpectrum(self.n_pixels, self.pixel_scale)
-        else:
-            scene = StokesSpectra(self.n_pixels, self.pixel_scale, self.mixing.shape[-1])
-        return self._model(self.n_frames) >> scene
+        """From wavefronts to transfer functions, coloured by each object: `(n_objects, n_channels, n_frames, ...)`."""
+        return self._model(self.n_frames) >> StokesSpectra(self.n_pixels, self.pixel_scale, self.n_objects)
 
     @cached_property
     def exposure(self) -> Forward:
@@ -177,12 +193,29 @@ class Restorer:
         return self._model(None)
 
     def _model(self, n_frames: int | None) -> Forward:
-        at = (self.telescope, self.wavelength, self.pixel_scale, self.n_pixels, self.modes)
+        channels = [TransferFunctions(model) for model in self.point_spreads(n_frames)]
+        enough = max(each.n_support for each in channels)
+        channels = Channels([TransferFunctions(each.model, enough) for each in channels])
+        return channels if len(self.channels) == 1 else channels >> Registration(self.n_pixels, len(self.channels))
+
+    def point_spreads(self, n_frames: int | None = None) -> list[PointSpread]:
+        """Of each camera."""
+        reference = self.channels[0].wavelength
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pixels slightly too coarse: the plan has said it
-            models = [PointSpread(*at, n_frames=n_frames, defocus=waves) for waves in self.defocus]
-        channels = Channels([TransferFunctions(model) for model in models])
-        return channels if len(models) == 1 else channels >> Registration(self.n_pixels, len(models))
+            return [
+                PointSpread(
+                    self.telescope,
+                    each.wavelength,
+                    self.pixel_scale,
+                    self.n_pixels,
+                    self.modes,
+                    n_frames=n_frames,
+                    defocus=each.defocus,
+                    reference_wavelength=reference,
+                )
+                for each in self.channels
+            ]
 
     def width(self, d_over_r0: float, n_active: int) -> np.ndarray:
         """`(n_modes,)` standard deviations of the coefficients behind turbulence [rad]; inactive ones are held at 0."""
@@ -198,7 +231,7 @@ class Restorer:
             sigma: of the noise in the unit of the frames, `(n_channels, n_frames)` or one number.
         """
         work = _Restoration(self, frames, mask, sigma)
-        if not np.isfinite(work.level):
+        if not work.usable:
             work.d_over_r0 = np.nan
             return work.patch()
         for k, (n_active, noise) in enumerate(_LEVELS):
@@ -222,36 +255,36 @@ class _Restoration:
         self.mask = valid & self.shown[..., None, None]
         self.given = np.where(self.mask, frames, 0).astype(np.float32)
         shape = self.given.shape[:2]
-        enough = self.shown.any() and np.linalg.matrix_rank(tools.mixing[self.shown]) == tools.mixing.shape[-1]
+        enough = self.shown.any() and np.linalg.matrix_rank(tools.mixing[self.shown]) == tools.n_objects
         common = self.mask[self.shown].all(axis=0) & enough & (self.shown.any(axis=0).sum() * shape[0] > 1)
         window = canvas.window * common
         with np.errstate(invalid="ignore", divide="ignore"):
             light = np.sum(self.given * window, axis=(-2, -1)) / np.sum(window)
-        # Of each Stokes image its mean, the first of them 1; what frames have of their own is their gain.
-        means = self._demodulated(light) if self.shown.any() else np.full(tools.mixing.shape[-1], np.nan)
-        self.level, self.means = float(means[0]), means / means[0]
+        # Each camera's unit is the mean intensity that it shows; what frames have of their own is their gain.
+        means = self._objects(light) if self.shown.any() else np.full(tools.n_objects, np.nan)
+        self.unit = means[tools.intensity]
+        self.means = means / self.unit[tools.camera]
         self.base = tools.mixing @ self.means
-        self.gain = np.where(self.shown, light / (self.level * self.base), 1)
-        own = np.broadcast_to(np.asarray(sigma, float) / self.level, shape)
+        self.gain = np.where(self.shown, light / (self.unit[:, None] * self.base), 1)
+        own = np.broadcast_to(np.asarray(sigma, float) / self.unit[:, None], shape)
         self.sigma = np.where(self.shown, own, _UNSEEN).astype(np.float32)
         self.window = float(np.sqrt(np.mean(canvas.window**2)))
         flat = self.flattened
-        images = self._demodulated(flat)
+        images = self._objects(flat)
         contrast = np.sqrt(np.sum(window * images**2, axis=(-2, -1)) / max(np.sum(window), 1e-3))
-        self.contrast = float(contrast[0])
-        cutoff = tools.telescope.diameter / (tools.wavelength * ANGSTROM) * ARCSEC
-        like = np.zeros(() if tools.modulation is None else contrast.shape)
+        self.contrast = contrast[tools.intensity][:, None]
+        cutoff = tools.telescope.diameter / (tools.channels[0].wavelength * ANGSTROM) * ARCSEC
         self.middle = {
-            "log_object_variance": like + 2 * np.log(contrast if like.ndim else self.contrast),
-            "log_object_corner": like + np.log(_CORNER * cutoff),
-            "object_slope": like + _SLOPE,
+            "log_object_variance": 2 * np.log(contrast),
+            "log_object_corner": np.full(tools.n_objects, np.log(_CORNER * cutoff)),
+            "object_slope": np.full(tools.n_objects, _SLOPE),
         }
         self.d_over_r0 = tools.d_over_r0
         registration = np.zeros(2 * shape[0] if shape[0] > 1 else 0)
-        parts = [np.zeros(self.n_coefficients), registration, *map(np.ravel, self.middle.values())]
-        self.vector = np.concatenate(parts).astype(np.float32)
+        self.vector = np.concatenate([np.zeros(self.n_coefficients), registration, *self.middle.values()])
+        self.vector = self.vector.astype(np.float32)
         self.seen = Seen(
-            jnp.zeros((*like.shape, canvas.size, canvas.size), jnp.float32),
+            jnp.zeros((tools.n_objects, canvas.size, canvas.size), jnp.float32),
             jnp.zeros((shape[0] * shape[1], tools.n_pixels, tools.n_pixels), jnp.float32),
         )
         # Before anything is known of the object, what all frames show counts, with a window of its own.
@@ -262,12 +295,17 @@ class _Restoration:
 
     @property
     def flattened(self) -> np.ndarray:
-        """The frames with the same light, the means of the Stokes images taken off."""
-        flat = self.given / (self.level * self.gain[..., None, None]) - self.base[..., None, None]
+        """The frames with the same light, the means of the objects taken off."""
+        flat = self.given / (self.unit[:, None] * self.gain)[..., None, None] - self.base[..., None, None]
         return np.where(self.mask, flat, 0).astype(np.float32)
 
-    def _demodulated(self, values: np.ndarray) -> np.ndarray:
-        """`(n_stokes, ...)` by least squares of what frames show, `(n_channels, n_frames, ...)`."""
+    @property
+    def usable(self) -> bool:
+        """Whether enough frames show the patch."""
+        return bool(np.isfinite(self.unit).all())
+
+    def _objects(self, values: np.ndarray) -> np.ndarray:
+        """`(n_objects, ...)` by least squares of what frames show, `(n_channels, n_frames, ...)`."""
         return np.tensordot(np.linalg.pinv(self.tools.mixing[self.shown]), values[self.shown], 1)
 
     @property
@@ -298,14 +336,13 @@ class _Restoration:
 
     @property
     def n_scene(self) -> int:
-        """Parameters of the object's spectrum, at the end of the vector."""
-        return len(_SCENE) * self.tools.mixing.shape[-1]
+        """Parameters of the objects' spectra, at the end of the vector."""
+        return len(_SCENE) * self.tools.n_objects
 
     @property
     def scene(self) -> dict[str, np.ndarray]:
-        """The parameters of the object's spectrum so far."""
-        parts = np.split(self.vector[-self.n_scene :], len(_SCENE))
-        return {name: part.reshape(self.middle[name].shape) for name, part in zip(_SCENE, parts, strict=True)}
+        """The parameters of the objects' spectra so far."""
+        return dict(zip(_SCENE, np.split(self.vector[-self.n_scene :], len(_SCENE)), strict=True))
 
     def noise(self, share: float) -> np.ndarray:
         """That of the windowed frames, and at least a share of their contrast."""
@@ -318,14 +355,10 @@ class _Restoration:
         prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
         for name, (wide, _) in _SCENE.items():
             middle = self.middle[name].astype(np.float32)
-            prior[name] = dist.Normal(middle, np.full_like(middle, wide)).to_event(middle.ndim)
+            prior[name] = dist.Normal(middle, np.full_like(middle, wide)).to_event(1)
         if len(self.registration) > 1:
             prior["registration"] = dist.Normal(np.float32(0), self._apart(_REGISTERED)).to_event(2)
-        if tools.modulation is None:
-            noise: Any = BlindDeconvolution(tools.n_pixels, jnp.asarray(sigma))
-        else:
-            noise = ModulatedDeconvolution(tools.n_pixels, jnp.asarray(sigma), tools.mixing)
-        return Problem(tools.burst, noise, prior)
+        return Problem(tools.burst, ModulatedDeconvolution(tools.n_pixels, jnp.asarray(sigma), tools.mixing), prior)
 
     def descend(self, n_active: int, share: float, learn: bool = False) -> None:
         """Fit the frames at a level, then solve for the object and correct the edges."""
@@ -357,7 +390,7 @@ class _Restoration:
         width = self.tools.width(self.d_over_r0, n_active)
         unit = 1 / np.sqrt(1 / width**2 + np.asarray(felt))
         apart = self._apart(_REGISTERED_STEP).ravel() if len(self.registration) > 1 else []
-        scene = np.repeat([step for _, step in _SCENE.values()], self.n_scene // len(_SCENE))
+        scene = np.repeat([step for _, step in _SCENE.values()], self.tools.n_objects)
         return np.concatenate([unit.ravel(), apart, scene]).astype(np.float32)
 
     def _fried(self, felt: np.ndarray, n_active: int) -> None:
@@ -387,7 +420,7 @@ class _Restoration:
             self.chi2 = np.sum(residual**2, axis=(-2, -1)) / np.sum(self.mask, axis=(-2, -1)) / self.sigma**2
             light = np.sum(weight * (self.base[..., None, None] + seen), axis=(-2, -1))
             change = np.sum(weight * residual, axis=(-2, -1)) / light
-        # What means of the Stokes images could do is theirs.
+        # What means of the objects could do is theirs.
         rows = (self.tools.mixing / self.base[..., None])[self.shown]
         own = change[self.shown]
         change[self.shown] = own - rows @ (np.linalg.pinv(rows) @ own)
@@ -451,37 +484,37 @@ class _Restoration:
 
     @property
     def object(self) -> np.ndarray:
-        """On the canvas, in units of the mean intensity, which is 0; filtered within the window, if that is wanted."""
+        """`(n_objects, ...)` on the canvas in their camera's unit, without their means; filtered within the window."""
         tools, canvas = self.tools, self.tools.canvas
         out = np.array(self.seen.object)
-        if not tools.filtered or not np.isfinite(self.level):
+        if not tools.filtered or not self.usable:
             return out
         sigma = self.noise(0)
         problem = self.problem(tools.n_modes, sigma)
         prediction, spectra, root = programs.predicted(problem, self.data, self.vector)
-        t = np.asarray(prediction) / sigma[..., None, None]
+        t = np.asarray(prediction[0]) / sigma[..., None, None]
         flat = lambda x: x.reshape(-1, *x.shape[-2:])  # noqa: E731
-        found = np.asarray(root) * low_pass(flat(t), flat(np.asarray(spectra.values)))
+        found = np.asarray(root[0]) * low_pass(flat(t), flat(np.asarray(spectra.values)))
         inside = np.asarray(
             jnp.fft.irfft2(on_frame(jnp.asarray(found), tools.n_pixels), canvas.window.shape, norm="ortho")
         )
-        field = canvas.field(out)
+        field = canvas.field(out[0])
         field[...] = (1 - canvas.window) * field + inside  # the frames, and so what is found of them, are windowed
         return out
 
     def patch(self) -> Patch:
         """What was found."""
         shape = self.given.shape
-        if np.isfinite(self.level):
+        if self.usable:
             error, power = self.errors()
         else:
             error, power = np.full((len(self.means), *shape[-2:]), np.nan), np.full(BANDS, np.nan)
-        size = self.tools.canvas.size
         frames = self.base[..., None, None] + np.asarray(self.seen.frames).reshape(shape)
+        unit = self.unit[self.tools.camera][:, None, None]
         return Patch(
-            object=self.level * (self.means[:, None, None] + self.object.reshape(-1, size, size)),
-            error=self.level * error,
-            frames=frames * self.level * self.gain[..., None, None],
+            object=unit * (self.means[:, None, None] + self.object),
+            error=unit * error,
+            frames=frames * (self.unit[:, None] * self.gain)[..., None, None],
             wavefront=self.wavefront,
             gain=self.gain,
             registration=self.registration,

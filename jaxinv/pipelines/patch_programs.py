@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv.optics.canvas import Canvas, Seen
-from jaxinv.optics.deconvolution import KnownObject, Posterior, Spectra
-from jaxinv.optics.polarimetry import ModulatedDeconvolution
+from jaxinv.optics.deconvolution import KnownObject, Others, Spectra
 from jaxinv.optics.uncertainty import object_error
 from jaxinv.optimize.lbfgs import descend
 from jaxinv.optimize.objective import Objective
@@ -46,7 +45,7 @@ def felt(problem: Problem, data: Any, vector: Any) -> tuple[Spectra, Array]:
 
 @eqx.filter_jit
 def predicted(problem: Problem, data: Any, vector: Any) -> tuple[Array, Spectra, Array]:
-    """Coloured transfer functions, the frames' spectra, and the root of the object's power: of each Stokes image's."""
+    """Coloured transfer functions, the frames' spectra, and the root of each object's power."""
     noise: Any = problem.noise
     forward: Any = problem.forward
     parameters = problem.coordinates.parameters(jnp.asarray(vector))
@@ -61,7 +60,6 @@ def erring(problem: Problem, data: Any, vector: Any, sigma: Any, window: Array) 
     """The standard error of the object, given the wavefronts."""
     noise: Any = problem.noise
     prediction, spectra, root = predicted(problem, data, vector)
-    root = root.reshape(-1, *root.shape[-2:])
     return object_error(noise.whitened(prediction), spectra.values, root, sigma / noise.frame_sigma, window)
 
 
@@ -73,8 +71,8 @@ def descended(problem: Problem, ready: Spectra, vector: Any, unit: Any, steps: i
 
 
 @eqx.filter_jit
-def told(problem: Problem, ready: Spectra, vector: Any) -> tuple[Posterior, Array]:
-    """What the others say of the object that each exposure shows, and its spectra `(n_frames, n_channels, ...)`."""
+def told(problem: Problem, ready: Spectra, vector: Any) -> tuple[Others, Array]:
+    """What the others say of what each exposure sees, and its spectra `(n_frames, n_channels, ...)`."""
     noise: Any = problem.noise
     prediction, _, root = predicted(problem, ready, vector)
     return noise.without(prediction, ready, root), jnp.swapaxes(ready.values, 0, 1)
@@ -84,7 +82,7 @@ def told(problem: Problem, ready: Spectra, vector: Any) -> tuple[Posterior, Arra
 def searched(
     problem: Problem,
     sigma: Any,
-    known: Posterior,
+    known: Others,
     values: Any,
     starts: Any,
     unit: Any,
@@ -123,6 +121,6 @@ def solved(
     flat = lambda x: jnp.asarray(x).reshape(-1, *jnp.shape(x)[2:])  # noqa: E731
     transfer, frames_, mask = flat(transfer), flat(frames), flat(mask)
     scene = {name: parameters[name] for name in forward.stages[-1].parameters}
-    modulation = flat(problem.noise.modulation) if isinstance(problem.noise, ModulatedDeconvolution) else None
-    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, steps, modulation)
-    return seen, canvas.periodic(frames_, mask, transfer, seen, modulation).reshape(jnp.shape(frames))
+    mixing = flat(problem.noise.modulation)  # type: ignore[attr-defined]
+    seen = canvas.object(frames_, mask, transfer, scene, jnp.ravel(sigma), start, steps, mixing)
+    return seen, canvas.periodic(frames_, mask, transfer, seen, mixing).reshape(jnp.shape(frames))

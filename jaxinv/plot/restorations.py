@@ -21,22 +21,14 @@ _WIDE = 5
 def restoration(restoration: Restoration) -> Figure:
     """The best frame and the object over the same range, their power, PSFs, coefficients and residuals by patch.
 
-    Of modulated frames also the other Stokes images and the degree of polarization.
+    Below, of a narrowband camera the same images, and of modulated frames Stokes images and the degree of polarization.
     """
-    modulated = restoration.stokes is not None
-    figure = new_figure(16.0, 9.9 if modulated else 6.6)
-    axes = figure.subplots(3 if modulated else 2, 5)
+    rows = 2 + (restoration.narrowband is not None) + (restoration.stokes is not None)
+    figure = new_figure(16.0, 3.3 * rows)
+    axes = figure.subplots(rows, 5)
     scale = restoration.pixel_scale
-    before, after = restoration.best_frame, restoration.object
-    finite = after[np.isfinite(after)]
-    limits = (float(np.percentile(finite, 0.5)), float(np.percentile(finite, 99.5))) if finite.size else None
-    percent = lambda image: 100 * np.nanstd(image) / np.nanmean(image)  # noqa: E731
-    picture(figure, axes[0, 0], before, f"best frame, contrast {percent(before):.2f} %", scale, limits=limits)
-    picture(figure, axes[0, 1], after, f"restored, contrast {percent(after):.2f} %", scale, limits=limits)
-    relative = 100 * float(np.nanmedian(restoration.relative_error))
-    title = f"its error, {relative:.1f} % of the contrast"
-    picture(figure, axes[0, 2], restoration.error, title, scale, "viridis")
-    _power(axes[0, 3], restoration)
+    _restored(figure, axes[0], restoration.best_frame, restoration.object, restoration.error, scale)
+    _power(axes[0, 3], scale, restoration.best_frame, restoration.object)
     _coefficients(axes[0, 4], restoration)
     shown = restoration.psf[:_PSFS]
     for k in range(_PSFS):
@@ -46,9 +38,27 @@ def restoration(restoration: Restoration) -> Figure:
             axes[1, k].set_axis_off()
     _residual_power(axes[1, 3], restoration)
     _residuals(axes[1, 4], restoration)
+    after, error, before = restoration.narrowband, restoration.narrowband_error, restoration.narrowband_frame
+    if after is not None and error is not None and before is not None:
+        _restored(figure, axes[2], before, after, error, scale, "narrowband: ")
+        _power(axes[2, 3], scale, before, after)
+        axes[2, 4].set_axis_off()
     if restoration.stokes is not None and restoration.stokes_error is not None:
-        _polarization(figure, axes[2], restoration.stokes, restoration.stokes_error, scale)
+        _polarization(figure, axes[-1], restoration.stokes, restoration.stokes_error, scale)
     return figure
+
+
+def _restored(
+    figure: Figure, axes: Any, before: np.ndarray, after: np.ndarray, error: np.ndarray, scale: float, what: str = ""
+) -> None:
+    """Before, after, and the error."""
+    finite = after[np.isfinite(after)]
+    limits = (float(np.percentile(finite, 0.5)), float(np.percentile(finite, 99.5))) if finite.size else None
+    percent = lambda image: 100 * np.nanstd(image) / np.nanmean(image)  # noqa: E731
+    picture(figure, axes[0], before, f"{what}best frame, contrast {percent(before):.2f} %", scale, limits=limits)
+    picture(figure, axes[1], after, f"restored, contrast {percent(after):.2f} %", scale, limits=limits)
+    relative = 100 * np.sqrt(np.nanmean(error**2)) / np.nanstd(after)
+    picture(figure, axes[2], error, f"its error, {relative:.1f} % of the contrast", scale, "viridis")
 
 
 def _polarization(figure: Figure, axes: Any, stokes: np.ndarray, error: np.ndarray, scale: float) -> None:
@@ -64,13 +74,9 @@ def _polarization(figure: Figure, axes: Any, stokes: np.ndarray, error: np.ndarr
         axis.set_axis_off()
 
 
-def _power(axis: Axes, restoration: Restoration) -> None:
+def _power(axis: Axes, scale: float, before: np.ndarray, after: np.ndarray) -> None:
     """Azimuthal means, by spatial frequency."""
-    scale = restoration.pixel_scale
-    for image, label, colour in (
-        (restoration.best_frame, "best frame", PALETTE["data"]),
-        (restoration.object, "restored", PALETTE["fit"]),
-    ):
+    for image, label, colour in ((before, "best frame", PALETTE["data"]), (after, "restored", PALETTE["fit"])):
         ny, nx = image.shape
         values = np.where(np.isfinite(image), image, np.nanmean(image)) / np.nanmean(image) - 1
         window = np.outer(np.hanning(ny), np.hanning(nx))

@@ -59,6 +59,9 @@ class Restoration:
         sigma: `(n_frames,)` of the noise, in the unit of the frames.
         stokes: `(n_stokes, ny, nx)` of modulated frames, intensity first, in the unit of the frames; `None` of others.
         stokes_error: the same shape, their standard errors.
+        narrowband: `(ny, nx)` the object that the narrowband camera shows; `None` without one.
+        narrowband_error: the same shape, its standard error.
+        narrowband_frame: the same shape, the frame of highest contrast.
         wavelength: [angstrom].
         pixel_scale: [arcsec].
         header: FITS cards of where the frames come from.
@@ -84,6 +87,9 @@ class Restoration:
     pixel_scale: float
     stokes: np.ndarray | None = None
     stokes_error: np.ndarray | None = None
+    narrowband: np.ndarray | None = None
+    narrowband_error: np.ndarray | None = None
+    narrowband_frame: np.ndarray | None = None
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

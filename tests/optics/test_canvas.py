@@ -40,10 +40,10 @@ def test_the_object_is_the_conditional_mean(float64: None) -> None:
     frames, mask = generator.normal(size=(2, n, n)), generator.uniform(size=(2, n, n)) > 0.2
     weight = np.where(mask, 1 / sigma[:, None, None] ** 2, 0).ravel()
     expected = np.linalg.solve(blur.T * weight @ blur + np.linalg.inv(prior), blur.T @ (weight * frames.ravel()))
-    start = jnp.zeros((canvas.size, canvas.size))
-    found = canvas.object(
-        jnp.asarray(frames), jnp.asarray(mask), jnp.asarray(transfer), SPECTRUM, jnp.asarray(sigma), start, 300
-    )
+    start = jnp.zeros((1, canvas.size, canvas.size))
+    given = (jnp.asarray(frames), jnp.asarray(mask), jnp.asarray(transfer))
+    spectrum = {name: np.array([x]) for name, x in SPECTRUM.items()}
+    found = canvas.object(*given, spectrum, jnp.asarray(sigma), start, 300, jnp.ones((2, 1)))
     np.testing.assert_allclose(found.object.ravel(), expected, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(found.frames.ravel(), blur @ found.object.ravel(), atol=1e-12)
 
@@ -84,15 +84,15 @@ def test_frames_that_repeat_are_convolutions(float64: None) -> None:
     wide = np.asarray(canvas.transfer(jnp.asarray(transfer)))
     frames = np.fft.irfft2(np.fft.rfft2(scene) * wide, scene.shape)
     inner = np.asarray(canvas.field(frames))
-    seen = Seen(jnp.asarray(scene), jnp.asarray(inner))
+    seen, alike = Seen(jnp.asarray(scene)[None], jnp.asarray(inner)), jnp.ones((2, 1))
     mask = np.ones(inner.shape, bool)
     mask[0, 3:5, 7] = False
-    found = canvas.periodic(jnp.asarray(inner), jnp.asarray(mask), jnp.asarray(transfer), seen)
+    found = canvas.periodic(jnp.asarray(inner), jnp.asarray(mask), jnp.asarray(transfer), seen, alike)
     windowed = np.fft.rfft2(canvas.window * np.asarray(canvas.field(scene)))
     np.testing.assert_allclose(found, np.fft.irfft2(windowed * np.asarray(on_frame(transfer, n)), (n, n)), atol=1e-12)
     # What an estimate has missed comes through the window, but for missing pixels.
     blind = Seen(jnp.zeros_like(seen.object), jnp.zeros_like(seen.frames))
-    found = canvas.periodic(jnp.asarray(inner), jnp.asarray(mask), jnp.asarray(transfer), blind)
+    found = canvas.periodic(jnp.asarray(inner), jnp.asarray(mask), jnp.asarray(transfer), blind, alike)
     np.testing.assert_allclose(found, canvas.window * np.where(mask, inner, 0), atol=1e-12)
 
 

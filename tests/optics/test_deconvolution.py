@@ -90,41 +90,6 @@ def test_channels_that_show_other_objects_are_independent(float64: None) -> None
     assert posterior.mean.shape == (2, n, n // 2 + 1)
 
 
-def test_one_frame_given_the_others(float64: None) -> None:
-    """What the density of a frame, given the others, changes by is what the density of the burst changes by."""
-    n, generator = 8, np.random.default_rng(3)
-    transfer = jnp.asarray(np.fft.rfft2(generator.normal(size=(3, n, n))))
-    frames = generator.normal(size=(3, n, n))
-    noise = optics.BlindDeconvolution(n, 0.3)
-    other = jnp.asarray(np.fft.rfft2(generator.normal(size=(n, n))))
-    known = jax.tree.map(lambda x: x[1], noise.without(transfer, frames))
-    one = optics.KnownObject(n, 0.3, known)
-    change = one.log_density(other, frames[1]) - one.log_density(transfer[1], frames[1])
-    whole = noise.log_density(transfer.at[1].set(other), frames) - noise.log_density(transfer, frames)
-    assert float(change) == pytest.approx(float(whole), rel=1e-10)
-    rest = optics.BlindDeconvolution(n, 0.3).log_density(transfer[np.array([0, 2])], frames[[0, 2]])
-    assert float(rest + one.log_density(transfer[1], frames[1])) == pytest.approx(
-        float(noise.log_density(transfer, frames)), rel=1e-10
-    )
-    assert one.simulate(jax.random.key(0), other).shape == one.data_shape(other.shape) == (n, n)
-
-
-@pytest.mark.parametrize("objects", [None, (0, 1), (0, 0)])
-def test_one_exposure_with_channels_given_the_others(float64: None, objects: tuple[int, ...] | None) -> None:
-    n, generator = 8, np.random.default_rng(3)
-    transfer = jnp.asarray(np.fft.rfft2(generator.normal(size=(2, 3, n, n))))
-    frames = generator.normal(size=(2, 3, n, n))
-    sigma = np.array([0.3, 0.4])
-    noise = optics.BlindDeconvolution(n, sigma[:, None], objects)
-    known = jax.tree.map(lambda x: x[..., 1, :, :], noise.without(transfer, frames))
-    one = optics.KnownObject(n, sigma, known, objects)
-    rest = np.array([0, 2])
-    others = noise.log_density(transfer[:, rest], frames[:, rest])
-    whole = noise.log_density(transfer, frames)
-    assert float(others + one.log_density(transfer[:, 1], frames[:, 1])) == pytest.approx(float(whole), rel=1e-10)
-    assert one.simulate(jax.random.key(0), transfer[:, 1]).shape == (2, n, n)
-
-
 def test_the_support_holds_all_of_a_transfer_function(float64: None) -> None:
     model = telescope_model(n_pixels=64)
     small = optics.TransferFunctions(model)

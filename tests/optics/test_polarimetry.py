@@ -39,38 +39,56 @@ def test_the_density_is_that_of_a_dense_covariance(float64: None) -> None:
         np.testing.assert_allclose(found.variance[k], expected[np.ix_(block[1].ravel(), np.arange(4))], atol=1e-10)
 
 
-def test_what_the_other_frames_say_and_how_much_each_feels(float64: None) -> None:
-    """Given the others, a frame has the density by which it raises that of all."""
+CAMERAS = {
+    "frames": np.array([[1.0, 0.5, 0.2], [1, -0.4, 0.3], [1.1, 0.1, -0.5], [0.9, 0.3, 0.6]]),
+    "beams": np.array([[[1.0, 0.5], [1, -0.4], [1.1, 0.1]], [[1.0, -0.5], [1, 0.4], [1.1, -0.1]]]),
+    "two objects": np.array([[[1.0, 0.0]] * 3, [[0.0, 1.0]] * 3]),
+    "one object": np.ones((2, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("modulation", CAMERAS.values(), ids=CAMERAS)
+def test_an_exposure_given_the_others(float64: None, modulation: np.ndarray) -> None:
+    """It has the density by which it raises that of all."""
     n, generator = 8, np.random.default_rng(3)
-    modulation = generator.normal(size=(4, 3)) * [1, 0.5, 0.4] + [1, 0, 0]
-    root = np.abs(np.fft.rfft2(generator.normal(size=(3, n, n))))
-    transfer, sigma = np.fft.rfft2(generator.normal(size=(4, n, n))) / 8, np.array([0.2, 0.5, 0.3, 0.4])
-    frames = generator.normal(size=(4, n, n))
-    prediction = jnp.asarray(root[:, None] * transfer)
+    *frames_shape, n_stokes = modulation.shape
+    root = np.abs(np.fft.rfft2(generator.normal(size=(n_stokes, n, n))))
+    transfer = np.fft.rfft2(generator.normal(size=(*frames_shape, n, n))) / 8
+    sigma = generator.uniform(0.2, 0.5, frames_shape)
+    frames = generator.normal(size=(*frames_shape, n, n))
+    colour = lambda s: jnp.asarray(np.expand_dims(root, tuple(range(1, s.ndim - 1))) * s)  # noqa: E731
     noise = optics.ModulatedDeconvolution(n, sigma, modulation)
-    known = noise.without(prediction, frames, jnp.asarray(root))
-    for k in range(4):
-        rest = [j for j in range(4) if j != k]
-        others = optics.ModulatedDeconvolution(n, sigma[rest], modulation[rest])
-        alone = optics.KnownObject(n, sigma[k], jax.tree.map(lambda x, k=k: x[k], known))
-        raised = noise.log_density(prediction, frames) - others.log_density(prediction[:, rest], frames[rest])
-        assert float(alone.log_density(jnp.asarray(transfer[k]), frames[k])) == pytest.approx(float(raised), rel=1e-9)
-    change = np.fft.rfft2(generator.normal(size=(3, 4, n, n)))
-    plain = optics.BlindDeconvolution(n, sigma)
-    one = optics.ModulatedDeconvolution(n, sigma, np.ones((4, 1)))
-    np.testing.assert_allclose(
-        one.curvature(prediction[:1], frames, jnp.asarray(change[:1])),
-        plain.curvature(prediction[0], frames, jnp.asarray(change[0])),
-        rtol=1e-10,
-    )
-    # An object in two independent parts, that every frame sees alike, is one object.
+    known = noise.without(colour(transfer), frames, jnp.asarray(root))
+    for k in range(frames_shape[-1]):
+        rest = [j for j in range(frames_shape[-1]) if j != k]
+        others = optics.ModulatedDeconvolution(n, sigma[..., rest], modulation[..., rest, :])
+        alone = optics.KnownObject(n, sigma[..., k], jax.tree.map(lambda x, k=k: x[k], known))
+        less = others.log_density(colour(transfer[..., rest, :, :]), frames[..., rest, :, :])
+        raised = noise.log_density(colour(transfer), frames) - less
+        own = jnp.asarray(transfer[..., k, :, :])
+        assert float(alone.log_density(own, frames[..., k, :, :])) == pytest.approx(float(raised), rel=1e-9)
+        assert alone.simulate(jax.random.key(0), own).shape == alone.data_shape(own.shape) == (*frames_shape[:-1], n, n)
+
+
+def test_how_much_a_frame_feels_its_wavefront(float64: None) -> None:
+    """Of one frame, of one object: the second derivative of what it adds; in two halves that all see, the same."""
+    n, generator = 8, np.random.default_rng(3)
+    transfer = jnp.asarray(np.fft.rfft2(generator.normal(size=(1, 4, n, n))) / 8)
+    change = jnp.asarray(np.fft.rfft2(generator.normal(size=(1, 4, n, n))) / 8)
+    sigma = np.array([0.2, 0.5, 0.3, 0.4])
+    noise = optics.ModulatedDeconvolution(n, sigma, np.ones((4, 1)))
+    frames = noise.simulate(jax.random.key(1), transfer)
+    felt = noise.curvature(transfer, frames, change)
+    t, d = (np.asarray(x)[0] / sigma[:, None, None] for x in (transfer, change))
+    y = np.fft.rfft2(frames, norm="ortho") / sigma[:, None, None]
+    whole = 1 + np.sum(np.abs(t) ** 2, axis=0)
+    best = np.sum(np.conj(t) * y, axis=0) / whole
+    each = (np.abs(best) ** 2 + 1 / whole) * (1 - np.abs(t) ** 2 / whole) * np.abs(d) ** 2
+    np.testing.assert_allclose(felt, np.sum(np.array([1, 2, 2, 2, 1]) * each, axis=(-2, -1)), rtol=1e-10)
     same = np.ones((4, 2)) + [[0, 1e-9]] * np.arange(4)[:, None]
+    halves = optics.ModulatedDeconvolution(n, sigma, same)
     parts = np.array([0.6, 0.8])[:, None, None, None]
-    np.testing.assert_allclose(
-        optics.ModulatedDeconvolution(n, sigma, same).curvature(parts * prediction[0], frames, parts * change[0]),
-        plain.curvature(prediction[0], frames, jnp.asarray(change[0])),
-        rtol=1e-6,
-    )
+    np.testing.assert_allclose(halves.curvature(parts * transfer, frames, parts * change), felt, rtol=1e-6)
 
 
 def test_two_beams_are_as_many_frames(float64: None) -> None:
@@ -83,8 +101,16 @@ def test_two_beams_are_as_many_frames(float64: None) -> None:
     expected = flat.log_density(jnp.asarray(prediction.reshape(2, 6, 8, 5)), frames.reshape(6, 8, 8))
     assert float(found) == pytest.approx(float(expected), rel=1e-12)
     assert beams.simulate(jax.random.key(0), jnp.asarray(prediction)).shape == (2, 3, 8, 8)
-    with pytest.raises(ValueError, match="2 channels see different mixtures of the Stokes images"):
-        beams.without(jnp.asarray(prediction), frames, jnp.ones((2, 8, 5)))
+
+
+def test_cameras_of_two_objects_are_independent(float64: None) -> None:
+    generator = np.random.default_rng(5)
+    transfer, frames = np.fft.rfft2(generator.normal(size=(2, 3, 8, 8))), generator.normal(size=(2, 3, 8, 8))
+    cameras = optics.ModulatedDeconvolution(8, 0.3, CAMERAS["two objects"])
+    plain = optics.BlindDeconvolution(8, 0.3, (0, 1))
+    prediction = jnp.asarray(np.stack([transfer, transfer]))
+    expected = float(plain.log_density(jnp.asarray(transfer), frames))
+    assert float(cameras.log_density(prediction, frames)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_gradients_agree_with_finite_differences(float64: None) -> None:

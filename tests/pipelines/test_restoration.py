@@ -10,7 +10,8 @@ from scipy import optimize
 from jaxinv import optics
 from jaxinv.observation import FrameBurst
 from jaxinv.pipelines import RestorationRun, RestoreConfig, SimulateBurstConfig, plan_burst, restore, simulate_frames
-from jaxinv.pipelines.restoration import calibrated, plan_restoration
+from jaxinv.pipelines.cameras import calibrated
+from jaxinv.pipelines.restoration import plan_restoration
 from jaxinv.results.restoration import PatchStatus
 from tests.models import cut_after
 
@@ -253,7 +254,7 @@ def test_stokes_images_of_modulated_frames() -> None:
     rows = np.tile(cycle, (2, 1))
     burst, stokes = modulated(simulate_frames(plan_burst(options)), rows, 0.003)
     plan = plan_restoration(burst, dataclasses.replace(QUICK, draws=2), modulation=cycle)
-    assert plan.tools.modulation == tuple(map(tuple, rows))
+    np.testing.assert_array_equal(plan.tools.mixing, rows[None])
     found = RestorationRun(plan).into()
     assert found.stokes is not None
     assert found.stokes_error is not None
@@ -282,8 +283,8 @@ def test_stokes_images_of_modulated_frames() -> None:
 def test_modulations_that_are_refused(burst: FrameBurst, matrix: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan_restoration(burst, QUICK, modulation=matrix)
-    with pytest.raises(ValueError, match="modulated frames are restored by Wiener's filter, not 'scharmer'"):
-        plan_restoration(burst, dataclasses.replace(QUICK, filter="scharmer"), modulation=np.ones((4, 1)))
+    with pytest.raises(ValueError, match="the filter 'scharmer' is for one object; several are restored by Wiener's"):
+        plan_restoration(burst, dataclasses.replace(QUICK, filter="scharmer"), modulation=[[1, 0.5], [1, -0.5]])
 
 
 def test_the_camera_is_taken_off(burst: FrameBurst) -> None:
