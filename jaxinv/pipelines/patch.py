@@ -315,8 +315,9 @@ class _Restoration:
 
     @property
     def residual(self) -> float:
-        """Mean squared, in units of the noise's variance."""
-        return float(self.chi2[self.shown].mean()) if self.shown.any() else np.nan
+        """Mean squared, in units of the noise's variance; of the camera that is explained least."""
+        each = [chi2[shown].mean() for chi2, shown in zip(self.chi2, self.shown, strict=True) if shown.any()]
+        return float(max(each, default=np.nan))
 
     @property
     def wavefront(self) -> np.ndarray:

@@ -43,18 +43,27 @@ def test_a_burst_is_restored(burst: Path, tmp_path: Path, capsys: pytest.Capture
     np.testing.assert_array_equal(io.read_restoration(again).object, found.object)
 
 
-def test_modulated_frames(burst: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of light that is not polarized."""
+def test_a_narrowband_camera_behind_a_polarimeter(
+    burst: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which sees the same here, in another colour, and no polarization."""
     cycle, out = tmp_path / "cycle.txt", tmp_path / "out.fits"
-    cycle.write_text("# I V\n1 0.8\n1 -0.8\n")
-    assert main(["restore", str(burst), "-o", str(out), "--modulation", str(cycle), *OPTIONS]) == 0
+    cycle.write_text("# I Q\n1 0.8\n1 -0.8\n")
+    words = ["--narrowband", str(burst), "--narrowband-wavelength", "850 nm", "--modulation", str(cycle)]
+    assert main(["restore", str(burst), "-o", str(out), *words, *OPTIONS]) == 0
     said = capsys.readouterr().out
+    assert "frames      4 of 64 x 64 pixels of 0.059 arcsec, and at 8500 angstrom" in said
     assert "modulation  2 Stokes parameters of 4 frames" in said
+    assert "narrowband  contrast" in said
     assert "Stokes      Q" in said
     found = io.read_restoration(out)
+    assert found.narrowband is not None
+    assert found.narrowband_error is not None
+    assert found.narrowband_frame is not None
     assert found.stokes is not None
     assert found.stokes_error is not None
-    np.testing.assert_array_equal(found.stokes[0], found.object)
+    assert np.corrcoef(found.narrowband.ravel(), found.object.ravel())[0, 1] > 0.95
+    np.testing.assert_array_equal(found.stokes[0], found.narrowband)
     assert np.std(found.stokes[1]) < 0.1 * np.std(found.object)
     with fits.open(out) as hdus:
         assert hdus["STOKES"].header["CTYPE3"] == "STOKES"
