@@ -48,7 +48,7 @@ _STEPS, _SEARCH_STEPS, _EDGE_STEPS = 40, 20, 20
 """Of a descent, of one from a draw, and of conjugate gradients on the canvas."""
 _EXPLAINED = 1.2
 """Residuals in units of the noise's variance, at which the data say no more."""
-_SEARCHES = 2
+_SEARCHES = 3
 """For better wavefronts, one exposure at a time."""
 _SEARCHED = 100
 """Modes in the last of them."""
@@ -66,6 +66,8 @@ _SCENE = {
     "object_slope": (0.1, 0.02),
 }
 """Of each parameter of the object: width of its prior, and unit of a step."""
+_SETTLED = 0.1
+"""Of that width, after the first level: with all modes free, spectra that follow explain noise, and run away from it."""
 _REGISTERED, _REGISTERED_STEP = 1.0, 0.01
 """Of channels against each other [pixel]: width of the prior, and unit of a step."""
 _CORNER, _SLOPE = 0.09, 3.5
@@ -236,6 +238,8 @@ class Restorer:
             return work.patch()
         for k, (n_active, noise) in enumerate(_LEVELS):
             work.descend(n_active, noise, learn=k == 0 or self.n_frames > 1)  # one wavefront says little of r0
+            if k == 0:
+                work.settle()
         if self.draws:
             work = work.searched()
         if not work.explained:
@@ -279,6 +283,7 @@ class _Restoration:
             "log_object_corner": np.full(tools.n_objects, np.log(_CORNER * cutoff)),
             "object_slope": np.full(tools.n_objects, _SLOPE),
         }
+        self.freedom = 1.0
         self.d_over_r0 = tools.d_over_r0
         registration = np.zeros(2 * shape[0] if shape[0] > 1 else 0)
         self.vector = np.concatenate([np.zeros(self.n_coefficients), registration, *self.middle.values()])
@@ -356,7 +361,7 @@ class _Restoration:
         prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
         for name, (wide, _) in _SCENE.items():
             middle = self.middle[name].astype(np.float32)
-            prior[name] = dist.Normal(middle, np.full_like(middle, wide)).to_event(1)
+            prior[name] = dist.Normal(middle, np.full_like(middle, self.freedom * wide)).to_event(1)
         if len(self.registration) > 1:
             prior["registration"] = dist.Normal(np.float32(0), self._apart(_REGISTERED)).to_event(2)
         return Problem(tools.burst, ModulatedDeconvolution(tools.n_pixels, jnp.asarray(sigma), tools.mixing), prior)
@@ -372,6 +377,10 @@ class _Restoration:
         if learn:
             self._fried(np.asarray(felt), n_active)
         self.correct(problem)
+
+    def settle(self) -> None:
+        """From here on the objects' spectra stay near what was found, unless the frames say clearly otherwise."""
+        self.middle, self.freedom = self.scene, _SETTLED
 
     def _with(self, wavefront: np.ndarray) -> np.ndarray:
         """The vector with other coefficients."""
