@@ -1,6 +1,6 @@
 """Blind deconvolution: speed, errors and calibration.
 
-`python benchmarks/restoration.py [loss cases trace field errors stars pair polarimetry calibration]`.
+`python benchmarks/restoration.py [loss cases faint trace field errors stars pair polarimetry calibration]`.
 
 Reference bursts with known truth are read from the folder that JAXINV_REFERENCE_DATA names; errors are normalized rms
 differences through the diffraction MTF, without the window's border of 16 pixels, a shift and the mean matched.
@@ -34,7 +34,7 @@ from jaxinv.pipelines import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.pipelines.test_restoration import error_of, polarized_errors, pulls_of
+from tests.pipelines.test_restoration import error_of, polarized_errors, pulls_of, truth_of
 
 DATA = Path(os.environ.get("JAXINV_REFERENCE_DATA", "../shared/data")) / "mfbd"
 CASES = {
@@ -86,6 +86,24 @@ def cases(draws: int, seed: int) -> None:
         error = error_of(found.object, case["object"], 16)
         before = min(error_of(frame, case["object"], 16, seen=True) for frame in case["frames"])
         print(f"{name:32} {error:7.4f} {before:10.3f} {peer:>12} {oracle:>9} {goal:>6} {seconds:6.2f} s")
+
+
+def faint(draws: int, seed: int) -> None:
+    """Simulated bursts of 12 x 96 x 96 with more and more noise, D/r0 = 5."""
+    print(f"\n{'noise':>6} {'error':>7} {'best frame':>10} {'mean frame':>10} {'expected':>9}")
+    for noise in (0.01, 0.03, 0.1):
+        for number in (0, 1):
+            options = SimulateBurstConfig(
+                diameter="1.0", wavelength="8542", pixel_scale="0.059", n_pixels=96, frames=12, d_over_r0=5.0,
+                modes=100, corrected=2, left=0.1, noise=noise, seed=number,
+            )  # fmt: skip
+            burst = simulate_frames(plan_burst(options))
+            found = restore(burst, RestoreConfig(diameter="1.0", draws=draws, seed=seed))
+            truth = truth_of(burst)
+            best = min(error_of(frame, truth, 16, seen=True) for frame in burst.frames)
+            mean = error_of(burst.frames.mean(axis=0), truth, 16, seen=True)
+            after = error_of(found.object, truth, 16)
+            print(f"{noise:6} {after:7.3f} {best:10.3f} {mean:10.3f} {found.relative_error[0]:9.3f}", flush=True)
 
 
 def trace(draws: int, seed: int) -> None:
@@ -261,7 +279,7 @@ def main() -> None:
         if what == "loss":
             loss()
         else:
-            checks = (cases, trace, field, errors, stars, pair, polarimetry, calibration)
+            checks = (cases, faint, trace, field, errors, stars, pair, polarimetry, calibration)
             {check.__name__: check for check in checks}[what](arguments.draws, arguments.seed)
 
 

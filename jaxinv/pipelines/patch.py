@@ -67,7 +67,7 @@ _SCENE = {
 }
 """Of each parameter of the object: width of its prior, and unit of a step."""
 _SETTLED = 0.1
-"""Of that width, after the first level: with all modes free, spectra that follow explain noise, and run away from it."""
+"""Of that width, once a level's noise is the frames' own: with more modes free, spectra that follow explain noise."""
 _REGISTERED, _REGISTERED_STEP = 1.0, 0.01
 """Of channels against each other [pixel]: width of the prior, and unit of a step."""
 _CORNER, _SLOPE = 0.09, 3.5
@@ -238,8 +238,6 @@ class Restorer:
             return work.patch()
         for k, (n_active, noise) in enumerate(_LEVELS):
             work.descend(n_active, noise, learn=k == 0 or self.n_frames > 1)  # one wavefront says little of r0
-            if k == 0:
-                work.settle()
         if self.draws:
             work = work.searched()
         if not work.explained:
@@ -283,7 +281,7 @@ class _Restoration:
             "log_object_corner": np.full(tools.n_objects, np.log(_CORNER * cutoff)),
             "object_slope": np.full(tools.n_objects, _SLOPE),
         }
-        self.freedom = 1.0
+        self.freedom = np.ones(tools.n_objects, np.float32)
         self.d_over_r0 = tools.d_over_r0
         registration = np.zeros(2 * shape[0] if shape[0] > 1 else 0)
         self.vector = np.concatenate([np.zeros(self.n_coefficients), registration, *self.middle.values()])
@@ -361,7 +359,7 @@ class _Restoration:
         prior: dict[str, Any] = {"wavefront": dist.Normal(np.zeros_like(width), width).to_event(2)}
         for name, (wide, _) in _SCENE.items():
             middle = self.middle[name].astype(np.float32)
-            prior[name] = dist.Normal(middle, np.full_like(middle, self.freedom * wide)).to_event(1)
+            prior[name] = dist.Normal(middle, self.freedom * np.float32(wide)).to_event(1)
         if len(self.registration) > 1:
             prior["registration"] = dist.Normal(np.float32(0), self._apart(_REGISTERED)).to_event(2)
         return Problem(tools.burst, ModulatedDeconvolution(tools.n_pixels, jnp.asarray(sigma), tools.mixing), prior)
@@ -374,13 +372,17 @@ class _Restoration:
         ready, felt = programs.felt(problem, self.data, self.vector)
         vector, count = programs.descended(problem, ready, self.vector, self._unit(felt, n_active), _STEPS)
         self.vector, self.evaluations = np.asarray(vector), self.evaluations + int(count)
+        self.settle(share)
         if learn:
             self._fried(np.asarray(felt), n_active)
         self.correct(problem)
 
-    def settle(self) -> None:
-        """From here on the objects' spectra stay near what was found, unless the frames say clearly otherwise."""
-        self.middle, self.freedom = self.scene, _SETTLED
+    def settle(self, share: float) -> None:
+        """Keep the spectra near what was found, of objects whose frames had their own noise at this level."""
+        sigma = np.median(np.where(self.shown, self.sigma, 0), axis=1)
+        own = (sigma >= share * self.contrast[:, 0])[self.tools.camera] & (self.freedom == 1)
+        self.middle = {name: np.where(own, now, self.middle[name]) for name, now in self.scene.items()}
+        self.freedom = np.where(own, np.float32(_SETTLED), self.freedom)
 
     def _with(self, wavefront: np.ndarray) -> np.ndarray:
         """The vector with other coefficients."""

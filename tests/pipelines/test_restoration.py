@@ -97,6 +97,16 @@ def test_a_small_burst(burst: FrameBurst) -> None:
     assert found.residual_power[0, -4:] == pytest.approx(1, abs=0.2)  # beyond the telescope's cutoff
 
 
+def test_a_faint_burst_does_not_run_away(burst: FrameBurst) -> None:
+    """Noise of the size of the contrast, and far more modes than it leaves determined."""
+    frames = burst.frames + np.random.default_rng(0).normal(0, 0.1, burst.frames.shape)
+    found = restore(dataclasses.replace(burst, frames=frames), dataclasses.replace(QUICK, modes=60, draws=2))
+    truth = truth_of(burst)
+    assert error_of(found.object, truth) < 1.1 * error_of(frames.mean(axis=0), truth, seen=True)
+    assert found.relative_error[0] > 0.3
+    assert found.status.tolist() == [PatchStatus.UNCERTAIN]
+
+
 def test_the_filter_of_loefdahl_and_scharmer(burst: FrameBurst) -> None:
     truth = truth_of(burst)
     plain = restore(burst, QUICK)
