@@ -113,7 +113,7 @@ def trace(draws: int, seed: int) -> None:
 
     def noted(self, problem):
         correct(self, problem)
-        kept.append((self.evaluations, self.residual, 1 + np.asarray(self.tools.canvas.field(self.seen.object))))
+        kept.append((self.evaluations, self.residual, 1 + np.asarray(self.tools.canvas.field(self.seen.object[0]))))
 
     patch._Restoration.correct = noted
     for name in CASES:
