@@ -70,6 +70,8 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
         hdu.header["COMMENT"] = comment
         if name in _STOKES:  # 1, 2, 3, 4: I, Q, U, V
             hdu.header.update({"CTYPE3": "STOKES", "CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0})
+        if name == "narrowband":
+            hdu.header.update({"WAVELNTH": restoration.narrowband_wavelength, "WAVEUNIT": "Angstrom"})
         if unit:
             hdu.header["BUNIT"] = unit
         hdus.append(hdu)
@@ -114,8 +116,13 @@ def read_restoration(path: str | os.PathLike[str]) -> Restoration:
             relative_error=np.asarray(table["relative_error"], float),
             status=np.asarray(table["status"], np.int16),
             wavelength=number_of(path, first.header, "WAVELNTH", 0.0),
+            narrowband_wavelength=_narrowband_wavelength(path, hdus),
             pixel_scale=number_of(path, first.header, "CDELT1", 0.0),
             header={key: first.header[key] for key in ORIGIN if key in first.header},
             provenance=read_provenance(hdus),
             **arrays,
         )
+
+
+def _narrowband_wavelength(path: str | os.PathLike[str], hdus: Any) -> float | None:
+    return number_of(path, hdus["NARROWBAND"].header, "WAVELNTH", 0.0) if "NARROWBAND" in hdus else None

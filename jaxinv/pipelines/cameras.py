@@ -134,6 +134,8 @@ def cameras_of(
         )
     rows = np.ones((n_frames, 1)) if modulation is None else _modulation(modulation, n_frames)
     mixing = np.broadcast_to(rows, (len(bursts), *rows.shape))
+    if narrowband is None and config.narrowband_wavelength is not None:
+        raise ValueError("`narrowband_wavelength` is that of the narrowband's frames: give them, too")
     if narrowband is not None:
         _refuse_others("narrowband", narrowband, burst, colour=True)
         channels.append(Channel(narrowband.wavelength))

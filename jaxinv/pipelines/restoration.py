@@ -192,6 +192,7 @@ class RestorationRun(Run[Restoration]):
             narrowband=None if narrow is None else images[narrow],
             narrowband_error=None if narrow is None else errors[narrow],
             narrowband_frame=None if narrow is None else _best(plan.cameras.frames[-1]),
+            narrowband_wavelength=None if narrow is None else plan.cameras.channels[-1].wavelength,
             wavefront=made["wavefront"],
             corners=plan.corners,
             patch=plan.tools.n_pixels,

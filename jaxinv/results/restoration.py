@@ -62,6 +62,7 @@ class Restoration:
         narrowband: `(ny, nx)` the object that the narrowband camera shows; `None` without one.
         narrowband_error: the same shape, its standard error.
         narrowband_frame: the same shape, the frame of highest contrast.
+        narrowband_wavelength: [angstrom].
         wavelength: [angstrom].
         pixel_scale: [arcsec].
         header: FITS cards of where the frames come from.
@@ -90,6 +91,7 @@ class Restoration:
     narrowband: np.ndarray | None = None
     narrowband_error: np.ndarray | None = None
     narrowband_frame: np.ndarray | None = None
+    narrowband_wavelength: float | None = None
     header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -56,13 +56,15 @@ def test_a_restoration_comes_back(tmp_path: Path) -> None:
     assert first.count() == {"restored": 1, "unexplained": 1, "failed": 0, "not_done": 0, "uncertain": 0}
 
 
-def test_stokes_images_come_back(tmp_path: Path) -> None:
+def test_other_objects_come_back(tmp_path: Path) -> None:
     stokes = np.random.default_rng(1).normal(size=(3, 20, 24)).astype(np.float32)
-    first = dataclasses.replace(restoration(), stokes=stokes, stokes_error=stokes**2)
+    more = {"stokes": stokes, "stokes_error": stokes**2, "narrowband": stokes[0], "narrowband_wavelength": 6173.3}
+    more |= {"narrowband_error": stokes[0] ** 2, "narrowband_frame": 2 * stokes[0]}
+    first = dataclasses.replace(restoration(), **more)
     io.write_restoration(tmp_path / "out.fits", first)
     again = io.read_restoration(tmp_path / "out.fits")
-    np.testing.assert_array_equal(again.stokes, stokes)
-    np.testing.assert_array_equal(again.stokes_error, stokes**2)
+    for name, expected in more.items():
+        np.testing.assert_array_equal(getattr(again, name), expected, err_msg=name)
     with fits.open(tmp_path / "out.fits") as hdus:
         assert [hdus["STOKES"].header[card] for card in ("CTYPE3", "CRVAL3", "CDELT3")] == ["STOKES", 1.0, 1.0]
 

@@ -323,6 +323,7 @@ def test_a_narrowband_camera_shares_the_wavefronts(burst: FrameBurst) -> None:
     found = RestorationRun(plan).into()
     assert found.narrowband is not None
     assert found.narrowband_error is not None
+    assert found.narrowband_wavelength == wavelength
     assert found.stokes is None
     assert found.psf.shape == (8, n, n)
     assert found.chi2.shape == (1, 8)
@@ -345,6 +346,8 @@ def test_a_narrowband_camera_shares_the_wavefronts(burst: FrameBurst) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             plan_restoration(burst, QUICK, narrowband=dataclasses.replace(narrowband, **change))
+    with pytest.raises(ValueError, match="`narrowband_wavelength` is that of the narrowband's frames: give them, too"):
+        plan_restoration(burst, dataclasses.replace(QUICK, narrowband_wavelength="6173"))
 
 
 def test_the_camera_is_taken_off(burst: FrameBurst) -> None:
