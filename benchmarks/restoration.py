@@ -77,9 +77,7 @@ def cases(draws: int, seed: int) -> None:
 
     Rounding decides which minima are found: the frames in four units that differ by per cents say how much that is.
     """
-    print(
-        f"\n{'case':32} {'median':>7} {'range':>13} {'best frame':>10} {'torchmfbd':>12} {'true PSFs':>9} {'goal':>6}"
-    )
+    print(f"\n{'case':32} {'median':>7} {'range':>13} {'best':>6} {'torchmfbd':>12} {'true PSFs':>9} {'goal':>6}")
     config = RestoreConfig(diameter="1.0", draws=draws, seed=seed)
     for name, (peer, oracle, goal) in CASES.items():
         case = np.load(DATA / f"{name}.npz")
@@ -92,7 +90,7 @@ def cases(draws: int, seed: int) -> None:
         before = min(error_of(frame, case["object"], 16, seen=True) for frame in case["frames"])
         spread = f"{min(found):.3f}-{max(found):.3f}"
         print(
-            f"{name:32} {np.median(found):7.3f} {spread:>13} {before:10.3f} {peer:>12} {oracle:>9} {goal:>6}   "
+            f"{name:32} {np.median(found):7.3f} {spread:>13} {before:6.3f} {peer:>12} {oracle:>9} {goal:>6}   "
             f"{np.median(times):.2f} s",
             flush=True,
         )
