@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != "test_docs.py")  # the longest first, so that no worker ends alone
     if any(item.get_closest_marker("gpu") for item in items) and jax.default_backend() != "gpu":
         for item in items:
             if item.get_closest_marker("gpu"):

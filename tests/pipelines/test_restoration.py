@@ -194,12 +194,11 @@ def test_phase_diversity_and_cameras_that_do_not_lie_on_each_other(burst: FrameB
     config = dataclasses.replace(QUICK, modes=80, defocus=1.0)
     truth = truth_of(focus)
     before = error_of(focus.frames[0], truth, seen=True)
-    for second in (out, moved):
-        found = restore(focus, config, diversity=second)
-        assert error_of(found.object, truth) < 0.6 * before
-        assert found.psf.shape == (2, 96, 96)
-        assert found.chi2.shape == (1, 2)
-        assert np.isfinite(found.error).all()
+    found = restore(focus, config, diversity=moved)
+    assert error_of(found.object, truth) < 0.6 * before
+    assert found.psf.shape == (2, 96, 96)
+    assert found.chi2.shape == (1, 2)
+    assert np.isfinite(found.error).all()
     for change, message in (
         ({"diversity": None}, "`defocus` is that of the diversity's frames"),
         ({"config": dataclasses.replace(config, defocus=None)}, "the defocus of the diversity's frames is not known"),
