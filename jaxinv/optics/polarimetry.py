@@ -131,7 +131,8 @@ class ModulatedDeconvolution(Noise):
     def curvature(self, prediction: Array, data: Any, change: Array) -> Array:
         """How much each frame feels a change of its own transfer function, in the shape of the frames.
 
-        As `BlindDeconvolution.curvature`; the change is `(n_stokes, n_frames, ...)` as the prediction.
+        Half the second derivative of the misfit along it, in the sense of Gauss and Newton, while the objects follow.
+        The change has the prediction's shape.
         """
         system = system_of(_flat_frames(self.whitened(prediction)))
         mean = system.best(_flat(self._spectra(prediction, data).values))

@@ -68,6 +68,8 @@ _SCENE = {
 """Of each parameter of the object: width of its prior, and unit of a step."""
 _SETTLED = 0.1
 """Of that width, once a level's noise is the frames' own: with more modes free, spectra that follow explain noise."""
+_FAINTEST = 1e-6
+"""Contrast of an object, of which frames show none."""
 _REGISTERED, _REGISTERED_STEP = 1.0, 0.01
 """Of channels against each other [pixel]: width of the prior, and unit of a step."""
 _CORNER, _SLOPE = 0.09, 3.5
@@ -277,7 +279,7 @@ class _Restoration:
         self.contrast = contrast[tools.intensity][:, None]
         cutoff = tools.telescope.diameter / (tools.channels[0].wavelength * ANGSTROM) * ARCSEC
         self.middle = {
-            "log_object_variance": 2 * np.log(contrast),
+            "log_object_variance": 2 * np.log(np.maximum(contrast, _FAINTEST)),
             "log_object_corner": np.full(tools.n_objects, np.log(_CORNER * cutoff)),
             "object_slope": np.full(tools.n_objects, _SLOPE),
         }

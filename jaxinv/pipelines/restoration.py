@@ -231,7 +231,8 @@ class RestorePatches:
             tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
             found = tools.restore(frames, np.isfinite(frames), self.sigma)
             finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).any()
-            relative = float(np.sqrt(np.mean(found.error[0] ** 2)) / np.std(tools.canvas.field(found.object[0])))
+            spread = np.std(tools.canvas.field(found.object[0]))
+            relative = float(np.sqrt(np.mean(found.error[0] ** 2)) / spread) if spread > 0 else np.inf
             status = PatchStatus.RESTORED if relative < _UNCERTAIN else PatchStatus.UNCERTAIN
             status = status if found.converged else PatchStatus.UNEXPLAINED
             out.append(

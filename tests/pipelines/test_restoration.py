@@ -107,6 +107,12 @@ def test_a_faint_burst_does_not_run_away(burst: FrameBurst) -> None:
     assert found.status.tolist() == [PatchStatus.UNCERTAIN]
 
 
+def test_frames_without_any_structure(burst: FrameBurst) -> None:
+    found = restore(dataclasses.replace(burst, frames=np.ones((4, 64, 64))), dataclasses.replace(QUICK, noise=0.001))
+    np.testing.assert_allclose(found.object, 1, atol=1e-6)
+    assert found.status.tolist() == [PatchStatus.UNCERTAIN]
+
+
 def test_the_filter_of_loefdahl_and_scharmer(burst: FrameBurst) -> None:
     truth = truth_of(burst)
     plain = restore(burst, QUICK)
