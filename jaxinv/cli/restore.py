@@ -111,7 +111,7 @@ def restore(
         if found.stokes is not None:
             level = np.nanmean(found.stokes[0])
             rms = lambda values: 100 * np.sqrt(np.nanmean(values**2)) / level  # noqa: E731
-            pairs = zip("QUV", found.stokes[1:], found.stokes_error[1:], strict=False)
+            pairs = zip(found.stokes_names[1:], found.stokes[1:], found.stokes_error[1:], strict=True)
             parts = (f"{name} {rms(image):.2g} +- {rms(error):.2g}" for name, image, error in pairs)
             yield f"Stokes      {', '.join(parts)} % of the intensity (rms of signal and error)"
 

@@ -68,7 +68,7 @@ def write_restoration(path: str | os.PathLike[str], restoration: Restoration, *,
         values = np.asarray(getattr(restoration, name))
         hdu = fits.ImageHDU(values.astype(np.int32 if name in _WHOLE else np.float32), name=name.upper())
         hdu.header["COMMENT"] = comment
-        if name in _STOKES:  # 1, 2, 3, 4: I, Q, U, V
+        if name in _STOKES and len(values) == 4:  # 1, 2, 3, 4: I, Q, U, V
             hdu.header.update({"CTYPE3": "STOKES", "CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0})
         if name == "narrowband":
             hdu.header.update({"WAVELNTH": restoration.narrowband_wavelength, "WAVEUNIT": "Angstrom"})

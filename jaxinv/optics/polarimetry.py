@@ -159,16 +159,13 @@ class ModulatedDeconvolution(Noise):
         """
         values, whole = self._spectra(prediction, data).values, self.whitened(prediction)
         matrix = jnp.moveaxis(jnp.asarray(self.modulation, root.dtype), -1, 0)  # (n_stokes, ..., n_frames)
-        count = matrix.shape[-1]
+        count, channels = matrix.shape[-1], tuple(range(1, matrix.ndim - 1))
 
         def one(k: Array) -> Others:
             others = jnp.where(jnp.arange(count) == k, 0, 1)[:, None, None]
             system = system_of(_flat_frames(whole * others))
-            seen = (matrix[..., k, None, None] * root.reshape(-1, *(1,) * (matrix.ndim - 2), *root.shape[-2:])).astype(
-                whole.dtype
-            )
-            best = system.best(_flat(values * others))
-            mean = jnp.sum(seen * best.reshape(root.shape[0], *(1,) * (matrix.ndim - 2), *best.shape[1:]), axis=0)
+            seen = (matrix[..., k, None, None] * jnp.expand_dims(root, channels)).astype(whole.dtype)
+            mean = jnp.sum(seen * jnp.expand_dims(system.best(_flat(values * others)), channels), axis=0)
             return Others(mean, jnp.conj(system.half(seen)))
 
         return jax.lax.map(one, jnp.arange(count))

@@ -12,7 +12,7 @@ from jaxinv.optics.alignment import noise_of, shifts_of
 from jaxinv.optics.point_spread import ANGSTROM, ARCSEC
 from jaxinv.optics.telescope import Telescope
 from jaxinv.pipelines.config import RestoreConfig
-from jaxinv.pipelines.patch import Channel
+from jaxinv.pipelines.patch_model import Channel
 
 _STOKES = 4
 

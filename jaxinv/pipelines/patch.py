@@ -1,6 +1,6 @@
 """A patch of a burst restored: wavefronts and object from frames alone, with nothing to tune.
 
-The likelihood (`optics.BlindDeconvolution`) has many minima, since phase retrieval has. What finds a good one:
+The likelihood (`optics.ModulatedDeconvolution`) has many minima, since phase retrieval has. What finds a good one:
 
 - graduated noise: the frames are first fitted as if their noise were a large part of their contrast, by few modes, and
   the noise falls and the modes become more from level to level;
@@ -8,6 +8,7 @@ The likelihood (`optics.BlindDeconvolution`) has many minima, since phase retrie
   draws of the prior, down the same levels, and exchanged where that raises the likelihood;
 - real edges: between the descents the object is solved for on a canvas larger than the frames, and the frames are made
   to repeat (`optics.Canvas`); the light of each frame is compared with that of the object in its field;
+- spectra of the objects that are held once a level's noise is the frames' own, lest they follow the noise;
 - Fried's parameter from the coefficients and how well the data determine each (MacKay 1992, Neural Comp. 4, 415);
 - an end: as soon as the residuals are as small as noise explains (Morozov's discrepancy principle). Going on lowers the
   loss and raises the error, since the mode of the posterior is not its mean.
@@ -16,9 +17,6 @@ The likelihood (`optics.BlindDeconvolution`) has many minima, since phase retrie
 from __future__ import annotations
 
 import copy
-import dataclasses
-import warnings
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -27,17 +25,15 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from jaxinv.forward import Forward
-from jaxinv.optics.canvas import Canvas, Seen, taper
+from jaxinv.optics.canvas import Seen, taper
 from jaxinv.optics.deconvolution import KnownObject
-from jaxinv.optics.karhunen_loeve import KarhunenLoeve
 from jaxinv.optics.low_pass import low_pass
-from jaxinv.optics.point_spread import ANGSTROM, ARCSEC, Channels, PointSpread
-from jaxinv.optics.polarimetry import ModulatedDeconvolution, StokesSpectra
-from jaxinv.optics.telescope import Telescope
-from jaxinv.optics.transfer import Registration, TransferFunctions, on_frame
+from jaxinv.optics.point_spread import ANGSTROM, ARCSEC
+from jaxinv.optics.polarimetry import ModulatedDeconvolution
+from jaxinv.optics.transfer import on_frame
 from jaxinv.optics.uncertainty import residual_power
 from jaxinv.pipelines import patch_programs as programs
+from jaxinv.pipelines.patch_model import HELD, PatchModel
 from jaxinv.problem import Problem
 
 _LEVELS = ((20, 0.6), (35, 0.2), (60, 0.1))
@@ -58,8 +54,6 @@ _SHOWN, _UNSEEN = 0.5, 1e3
 """Of a patch, that a frame has to show; and the noise, in units of the light, of frames that do not."""
 BANDS = 16
 """Of spatial frequency, in which residuals are compared with the noise."""
-_HELD = 1e-4
-"""Of its standard deviation, for a mode that is held at 0."""
 _SCENE = {
     "log_object_variance": (1.0, 0.02),
     "log_object_corner": (0.5, 0.01),
@@ -110,147 +104,32 @@ class Patch(NamedTuple):
     converged: bool
 
 
-class Channel(NamedTuple):
-    """A camera.
+def restore_patch(model: PatchModel, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> Patch:
+    """The objects and the wavefronts behind frames of them; NaN where too few frames show them.
 
-    Attributes:
-        wavelength: [angstrom].
-        defocus: [waves].
+    Args:
+        model: of the patch.
+        frames: `(n_channels, n_frames, n_pixels, n_pixels)`, brought to cover each other within a few pixels.
+        mask: the same shape, `True` where a pixel counts.
+        sigma: of the noise in the unit of the frames, `(n_channels, n_frames)` or one number.
     """
-
-    wavelength: float
-    defocus: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Restorer:
-    """Restores patches of one size, seen through one telescope.
-
-    Attributes:
-        telescope: its pupil.
-        channels: the cameras, of which each exposure has a frame; wavefronts are in radians at the first one's
-            wavelength.
-        mixing: `(n_channels, n_frames, n_objects)` what each frame sees of each object: one that all show, those of
-            cameras for themselves, or the Stokes images of a polarimeter. Of each camera the first is an intensity.
-        pixel_scale: [arcsec].
-        n_pixels: across a patch.
-        n_modes: of each wavefront.
-        margin: of the canvas around the patch, in pixels.
-        ramp: of the window, in pixels; 0: the frames repeat beyond their borders.
-        draws: of the prior for each exposure, in each of two searches; 0: none.
-        d_over_r0: first guess.
-        filtered: the object is not Wiener's estimate: see `optics.low_pass`. Of one object.
-        seed: of the draws.
-    """
-
-    telescope: Telescope
-    channels: tuple[Channel, ...]
-    mixing: np.ndarray
-    pixel_scale: float
-    n_pixels: int
-    n_modes: int = 150
-    margin: int = 32
-    ramp: int = 16
-    draws: int = 12
-    d_over_r0: float = 6.0
-    filtered: bool = False
-    seed: int = 0
-
-    @cached_property
-    def modes(self) -> KarhunenLoeve:
-        """Of the wavefront."""
-        return KarhunenLoeve(self.telescope, self.n_modes)
-
-    @cached_property
-    def canvas(self) -> Canvas:
-        """On which the object is solved for."""
-        return Canvas(self.n_pixels, self.margin if self.ramp else 0, self.pixel_scale, self.ramp)
-
-    @property
-    def n_frames(self) -> int:
-        """Exposures."""
-        return self.mixing.shape[1]
-
-    @property
-    def n_objects(self) -> int:
-        """That frames show."""
-        return self.mixing.shape[2]
-
-    @property
-    def intensity(self) -> np.ndarray:
-        """`(n_channels,)`: which of the objects is the intensity that a camera shows."""
-        return np.argmax((self.mixing != 0).any(axis=1), axis=1)
-
-    @property
-    def camera(self) -> np.ndarray:
-        """`(n_objects,)`: the first that shows an object."""
-        return np.argmax((self.mixing != 0).any(axis=1), axis=0)
-
-    @cached_property
-    def burst(self) -> Forward:
-        """From wavefronts to transfer functions, coloured by each object: `(n_objects, n_channels, n_frames, ...)`."""
-        return self._model(self.n_frames) >> StokesSpectra(self.n_pixels, self.pixel_scale, self.n_objects)
-
-    @cached_property
-    def exposure(self) -> Forward:
-        """From one wavefront to the transfer functions `(n_channels, ...)`."""
-        return self._model(None)
-
-    def _model(self, n_frames: int | None) -> Forward:
-        channels = [TransferFunctions(model) for model in self.point_spreads(n_frames)]
-        enough = max(each.n_support for each in channels)
-        channels = Channels([TransferFunctions(each.model, enough) for each in channels])
-        return channels if len(self.channels) == 1 else channels >> Registration(self.n_pixels, len(self.channels))
-
-    def point_spreads(self, n_frames: int | None = None) -> list[PointSpread]:
-        """Of each camera."""
-        reference = self.channels[0].wavelength
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pixels slightly too coarse: the plan has said it
-            return [
-                PointSpread(
-                    self.telescope,
-                    each.wavelength,
-                    self.pixel_scale,
-                    self.n_pixels,
-                    self.modes,
-                    n_frames=n_frames,
-                    defocus=each.defocus,
-                    reference_wavelength=reference,
-                )
-                for each in self.channels
-            ]
-
-    def width(self, d_over_r0: float, n_active: int) -> np.ndarray:
-        """`(n_modes,)` standard deviations of the coefficients behind turbulence [rad]; inactive ones are held at 0."""
-        width = np.sqrt(self.modes.variance * d_over_r0 ** (5 / 3))
-        return np.where(np.arange(self.n_modes) < n_active, width, _HELD * width).astype(np.float32)
-
-    def restore(self, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> Patch:
-        """The object and the wavefronts behind frames of it; NaN where fewer than two of them show it.
-
-        Args:
-            frames: `(n_channels, n_frames, n_pixels, n_pixels)`, brought to cover each other within a few pixels.
-            mask: the same shape, `True` where a pixel counts.
-            sigma: of the noise in the unit of the frames, `(n_channels, n_frames)` or one number.
-        """
-        work = _Restoration(self, frames, mask, sigma)
-        if not work.usable:
-            work.d_over_r0 = np.nan
-            return work.patch()
-        for k, (n_active, noise) in enumerate(_LEVELS):
-            work.descend(n_active, noise, learn=k == 0 or self.n_frames > 1)  # one wavefront says little of r0
-        if self.draws:
-            work = work.searched()
-        if not work.explained:
-            work.descend(self.n_modes, _LAST)
+    work = _Restoration(model, frames, mask, sigma)
+    if not work.usable:
+        work.d_over_r0 = np.nan
         return work.patch()
+    for k, (n_active, noise) in enumerate(_LEVELS):
+        work.descend(n_active, noise, learn=k == 0 or model.n_frames > 1)  # one wavefront says little of r0
+    if model.draws:
+        work = work.searched()
+    if not work.explained:
+        work.descend(model.n_modes, _LAST)
+    return work.patch()
 
 
 class _Restoration:
     """A patch on the way: what is known of it so far."""
 
-    def __init__(self, tools: Restorer, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> None:
+    def __init__(self, tools: PatchModel, frames: np.ndarray, mask: np.ndarray, sigma: np.ndarray | float) -> None:
         self.tools = tools
         canvas = tools.canvas
         valid = np.asarray(mask, bool) & np.isfinite(frames)
@@ -393,7 +272,7 @@ class _Restoration:
     def _apart(self, width: float) -> np.ndarray:
         """`(n_channels, 2)` [pixel] by which channels may be off; the first is where it is."""
         out = np.full(self.registration.shape, width, np.float32)
-        out[0] *= _HELD
+        out[0] *= HELD
         return out
 
     def _active(self, n_active: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from jaxinv.optics.alignment import cut, shifts_of
 from jaxinv.pipelines.burst import most_modes, refuse_folded, telescope_of
 from jaxinv.pipelines.cameras import Cameras, cameras_of
 from jaxinv.pipelines.config import RestoreConfig
-from jaxinv.pipelines.patch import Restorer
+from jaxinv.pipelines.patch import restore_patch
+from jaxinv.pipelines.patch_model import PatchModel
 from jaxinv.results.restoration import PatchStatus, Restoration
 
 _PATCH, _WHOLE = 128, 160
@@ -45,7 +46,7 @@ class RestorationPlan:
     config: RestoreConfig
     burst: FrameBurst
     cameras: Cameras
-    tools: Restorer
+    tools: PatchModel
     sigma: np.ndarray
     shifts: np.ndarray
     corners: np.ndarray
@@ -101,7 +102,7 @@ def plan_restoration(
     filled = cameras.filled()
     shifts, sigma = cameras.shifts(filled), cameras.noise(filled, telescope, config.noise)
     corners = np.array([(y, x) for y in _corners(ny, size) for x in _corners(nx, size)])
-    tools = Restorer(
+    tools = PatchModel(
         telescope,
         cameras.channels,
         cameras.mixing,
@@ -221,7 +222,7 @@ class RestorationRun(Run[Restoration]):
 class RestorePatches:
     """Restores patches, one after another."""
 
-    tools: Restorer
+    tools: PatchModel
     sigma: np.ndarray
 
     def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
@@ -229,7 +230,7 @@ class RestorePatches:
         out: list[dict[str, Any]] = []
         for frames, shifts, index in zip(inputs["frames"], inputs["shifts"], inputs["index"], strict=True):
             tools = dataclasses.replace(self.tools, seed=self.tools.seed + int(index))
-            found = tools.restore(frames, np.isfinite(frames), self.sigma)
+            found = restore_patch(tools, frames, np.isfinite(frames), self.sigma)
             finite = np.isfinite(found.object).all() and np.isfinite(found.chi2).any()
             spread = np.std(tools.canvas.field(found.object[0]))
             relative = float(np.sqrt(np.mean(found.error[0] ** 2)) / spread) if spread > 0 else np.inf
@@ -281,7 +282,7 @@ def _best(frames: np.ndarray) -> np.ndarray:
     return frames[int(np.argmax(contrast))]
 
 
-def _psf(tools: Restorer, wavefront: np.ndarray) -> np.ndarray:
+def _psf(tools: PatchModel, wavefront: np.ndarray) -> np.ndarray:
     """`(n_channels * n_exposures, n, n)` of wavefronts."""
     known = {"wavefront": np.nan_to_num(wavefront)}
     return np.concatenate([np.asarray(model(known)) for model in tools.point_spreads()])

@@ -13,7 +13,6 @@ from jaxinv.plot.style import PALETTE, new_figure
 from jaxinv.results.restoration import Restoration
 
 _PSFS = 3
-_NAMES = "IQUV"
 _WIDE = 5
 """From which value on residual power is drawn on a logarithmic scale."""
 
@@ -44,7 +43,7 @@ def restoration(restoration: Restoration) -> Figure:
         _power(axes[2, 3], scale, before, after)
         axes[2, 4].set_axis_off()
     if restoration.stokes is not None and restoration.stokes_error is not None:
-        _polarization(figure, axes[-1], restoration.stokes, restoration.stokes_error, scale)
+        _polarization(figure, axes[-1], restoration, restoration.stokes, restoration.stokes_error)
     return figure
 
 
@@ -61,16 +60,16 @@ def _restored(
     picture(figure, axes[2], error, f"its error, {relative:.1f} % of the contrast", scale, "viridis")
 
 
-def _polarization(figure: Figure, axes: Any, stokes: np.ndarray, error: np.ndarray, scale: float) -> None:
-    """Stokes images over the mean intensity, and the degree of polarization."""
-    level = np.nanmean(stokes[0])
+def _polarization(figure: Figure, axes: Any, restoration: Restoration, stokes: np.ndarray, error: np.ndarray) -> None:
+    """Stokes images over the mean intensity, and of all four the degree of polarization."""
+    level, scale, names = np.nanmean(stokes[0]), restoration.pixel_scale, restoration.stokes_names
     for k in range(1, len(stokes)):
         rms = 100 * np.sqrt(np.nanmean(error[k] ** 2)) / level
-        picture(figure, axes[k - 1], stokes[k] / level, f"Stokes {_NAMES[k]}, error {rms:.2g} % of I", scale, "RdBu_r")
-    if len(stokes) > 1:
+        picture(figure, axes[k - 1], stokes[k] / level, f"Stokes {names[k]}, error {rms:.2g} % of I", scale, "RdBu_r")
+    if len(stokes) == 4:
         degree = 100 * np.sqrt(np.sum(stokes[1:] ** 2, axis=0)) / stokes[0]
-        picture(figure, axes[len(stokes) - 1], degree, "degree of polarization [%]", scale, "viridis")
-    for axis in axes[len(stokes) :]:
+        picture(figure, axes[3], degree, "degree of polarization [%]", scale, "viridis")
+    for axis in axes[4 if len(stokes) == 4 else len(stokes) - 1 :]:
         axis.set_axis_off()
 
 

@@ -96,6 +96,12 @@ class Restoration:
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
+    def stokes_names(self) -> tuple[str, ...]:
+        """Of the Stokes images: I, Q, U, V where there are four; which fewer are is not said by a modulation."""
+        count = 0 if self.stokes is None else len(self.stokes)
+        return tuple("IQUV") if count == 4 else ("I", *(f"column {k + 1}" for k in range(1, count)))[:count]
+
+    @property
     def contrast(self) -> float:
         """Standard deviation over mean of the object."""
         return float(np.nanstd(self.object) / np.nanmean(self.object))

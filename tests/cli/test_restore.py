@@ -48,14 +48,14 @@ def test_a_narrowband_camera_behind_a_polarimeter(
 ) -> None:
     """Which sees the same here, in another colour, and no polarization."""
     cycle, out = tmp_path / "cycle.txt", tmp_path / "out.fits"
-    cycle.write_text("# I Q\n1 0.8\n1 -0.8\n")
+    cycle.write_text("# I V\n1 0.8\n1 -0.8\n")
     words = ["--narrowband", str(burst), "--narrowband-wavelength", "850 nm", "--modulation", str(cycle)]
     assert main(["restore", str(burst), "-o", str(out), *words, *OPTIONS]) == 0
     said = capsys.readouterr().out
     assert "frames      4 of 64 x 64 pixels of 0.059 arcsec, and at 8500 angstrom" in said
     assert "modulation  2 Stokes parameters of 4 frames" in said
     assert "narrowband  contrast" in said
-    assert "Stokes      Q" in said
+    assert "Stokes      column 2" in said
     found = io.read_restoration(out)
     assert found.narrowband is not None
     assert found.narrowband_error is not None
@@ -66,7 +66,7 @@ def test_a_narrowband_camera_behind_a_polarimeter(
     np.testing.assert_array_equal(found.stokes[0], found.narrowband)
     assert np.std(found.stokes[1]) < 0.1 * np.std(found.object)
     with fits.open(out) as hdus:
-        assert hdus["STOKES"].header["CTYPE3"] == "STOKES"
+        assert "CTYPE3" not in hdus["STOKES"].header  # which they are is not known
     assert (tmp_path / "out.png").stat().st_size > 10_000
 
 

@@ -57,7 +57,7 @@ def test_a_restoration_comes_back(tmp_path: Path) -> None:
 
 
 def test_other_objects_come_back(tmp_path: Path) -> None:
-    stokes = np.random.default_rng(1).normal(size=(3, 20, 24)).astype(np.float32)
+    stokes = np.random.default_rng(1).normal(size=(4, 20, 24)).astype(np.float32)
     more = {"stokes": stokes, "stokes_error": stokes**2, "narrowband": stokes[0], "narrowband_wavelength": 6173.3}
     more |= {"narrowband_error": stokes[0] ** 2, "narrowband_frame": 2 * stokes[0]}
     first = dataclasses.replace(restoration(), **more)
