@@ -20,7 +20,9 @@ from jaxinv.sampling.diagnostics import Convergence, convergence
 from jaxinv.sampling.methods import Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 
-_LOCATED_TOGETHER = 64
+_FEW = 4
+"""Objects located, or drawn from an approximation, together on a CPU: its cache holds their predictions with
+derivatives, or 64 predictions of each, and none waits long for another's mode."""
 _TOGETHER = 125
 """Predictions made together for a p-value: a CPU's cache holds them."""
 _TAILS, _REPLICATES = 250, 1000
@@ -50,6 +52,11 @@ def _spread(function: Callable[..., Any], mesh: Any, *arguments: Any) -> Any:
     return spread(jax.vmap(function), mesh, *arguments)
 
 
+def _few(n: int) -> int:
+    """How many of `n` objects are worked on together where each is done in one go."""
+    return min(_FEW, n) if jax.default_backend() == "cpu" else n
+
+
 @eqx.filter_jit
 def count_valid(problem: Problem, observed: Any) -> Array:
     """Samples of each object that are not missing."""
@@ -65,7 +72,8 @@ def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: A
         target = locate(problem, *item)
         return target.coordinates, target.centre, target.factor
 
-    return jax.lax.map(one, (observed, known, start, error), batch_size=_LOCATED_TOGETHER)
+    items = (observed, known, start, error)
+    return jax.lax.map(one, items, batch_size=_few(len(jax.tree.leaves(items)[0])))
 
 
 def begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
@@ -106,7 +114,11 @@ def draw_all(method: Method, problem: Problem, inputs: Any, keys: Array) -> Draw
 
 @eqx.filter_jit
 def _draw_all(method: Method, problem: Problem, inputs: Any, keys: Array, mesh: Any) -> Draws:
-    return _spread(lambda inputs, key: method.draw(_target(problem, inputs), key), mesh, inputs, keys)
+    def draw(item: Any) -> Draws:
+        inputs, key = item
+        return method.draw(_target(problem, inputs), key)
+
+    return spread(lambda *items: jax.lax.map(draw, items, batch_size=_few(len(keys))), mesh, inputs, keys)
 
 
 def _target(problem: Problem, inputs: Any) -> Target:

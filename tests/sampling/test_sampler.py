@@ -150,7 +150,7 @@ def test_pieces_of_a_batch_draw_what_the_whole_does(method: ji.HMC) -> None:
     piece = draw(problem, Observation(data[1:], ids=np.arange(1, len(data))), key=KEY, method=method)
     draws = whole.draws["coefficients"][1:]
     spread = draws.std((1, 2), keepdims=True)
-    assert np.max(np.abs(piece.draws["coefficients"] - draws) / spread) < 1e-3
+    assert np.max(np.abs(piece.draws["coefficients"] - draws) / spread) < 5e-3
     np.testing.assert_allclose(piece.scalars["p_value"], whole.scalars["p_value"][1:], atol=1e-4)
     # The id of an object is what tells its draws from another's.
     unnumbered = draw(problem, data[1:], key=KEY, method=method).draws["coefficients"]
