@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jaxinv.priors import Tied as Tied
     from jaxinv.problem import Problem as Problem
     from jaxinv.results.posterior import Posterior as Posterior
+    from jaxinv.results.posterior import PosteriorRoute as PosteriorRoute
     from jaxinv.results.posterior import PosteriorStatus as PosteriorStatus
     from jaxinv.results.solution import Solution as Solution
     from jaxinv.results.solution import SolutionMap as SolutionMap
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from jaxinv.sampling import HMC as HMC
     from jaxinv.sampling import NUTS as NUTS
     from jaxinv.sampling import SVI as SVI
+    from jaxinv.sampling import Auto as Auto
     from jaxinv.sampling import Importance as Importance
     from jaxinv.sampling import Laplace as Laplace
     from jaxinv.sampling import calibrate as calibrate
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from jaxinv.unrolling import unroll as unroll
 
 _NAMES = {
+    "Auto": "sampling",
     "Conditions": "training",
     "Emulator": "emulation.emulator",
     "Forward": "forward",
@@ -88,6 +91,7 @@ _NAMES = {
     "Parameter": "forward",
     "PointEstimate": "amortization.settings",
     "Posterior": "results.posterior",
+    "PosteriorRoute": "results.posterior",
     "PosteriorStatus": "results.posterior",
     "Problem": "problem",
     "SVI": "sampling",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv.networks import Network
 from jaxinv.problem import Problem
+from jaxinv.results.posterior import PosteriorRoute
 from jaxinv.sampling.approximations import Approximant, Approximation
 from jaxinv.sampling.target import Target
 from jaxinv.training import folder
@@ -35,6 +36,7 @@ class Flow(Approximation):
         spread: of the same.
     """
 
+    corrected: ClassVar = PosteriorRoute.LEARNED
     network: Network = eqx.field(kw_only=True)
     mean: np.ndarray = eqx.field(kw_only=True)
     spread: np.ndarray = eqx.field(kw_only=True)

@@ -75,11 +75,20 @@ def sample(
 def _summary(maps: Any) -> Iterator[str]:
     import numpy as np
 
+    from jaxinv.results.posterior import PosteriorRoute
+
     yield status_line(maps)
-    if "divergences" in maps.scalars:
-        worst = np.max(list(maps.r_hat.values()), axis=0)
-        clean = np.mean((worst < 1.01) & (maps.scalars["divergences"] == 0))
-        yield f"chains      {100 * clean:.1f} % of the pixels have R-hat < 1.01 and no divergence"
+    ways = {route.name.lower(): int(np.sum(maps.scalars["route"] == route)) for route in PosteriorRoute}
+    yield f"route       {', '.join(f'{n} {name}' for name, n in ways.items() if n)}"
+    chains = maps.scalars["route"] == PosteriorRoute.CHAINS
+    if chains.any():
+        worst = np.max(list(maps.r_hat.values()), axis=0)[chains]
+        clean = np.mean((worst < 1.01) & (maps.scalars["divergences"][chains] == 0))
+        yield f"chains      {100 * clean:.1f} % of these pixels have R-hat < 1.01 and no divergence"
+    weighted = np.isin(maps.scalars["route"], (PosteriorRoute.WEIGHTED, PosteriorRoute.LEARNED))
+    if weighted.any():
+        good = np.mean(maps.scalars["pareto_k"][weighted] < 0.7)
+        yield f"weights     {100 * good:.1f} % of these pixels have Pareto k < 0.7"
     least = np.min(list(maps.ess.values()), axis=0)
     least = least[np.isfinite(least)]
     typical = np.median(least) if least.size else np.nan

@@ -130,8 +130,11 @@ class InvertConfig:
 class SampleConfig(InvertConfig):
     """Options of `sample`: those of the inversion that finds the modes, and how the posteriors are drawn from."""
 
-    method: Literal["hmc", "nuts", "laplace", "svi", "importance"] = option(
-        "hmc", "hmc, nuts, laplace, svi or importance, which corrects laplace by weights", _SAMPLER
+    method: Literal["auto", "hmc", "nuts", "laplace", "svi", "importance"] = option(
+        "hmc",
+        "auto (for each pixel the cheapest of importance, a trained density and hmc that passes), hmc, nuts, laplace, "
+        "svi or importance, which corrects laplace by weights",
+        _SAMPLER,
     )
     chains: Count = option(4, "Markov chains for each pixel (nuts, hmc)", _SAMPLER, ge=1)
     warmup: Count = option(
@@ -154,13 +157,21 @@ class SampleConfig(InvertConfig):
     svi_particles: Count = option(16, "draws for each estimate of the gradient (svi)", _SAMPLER, ge=1)
     svi_learning_rate: Positive = option(0.02, "at the first step (svi)", _SAMPLER)
     base: Literal["laplace", "svi"] = option("laplace", "what is corrected, laplace or svi (importance)", _SAMPLER)
-    oversampling: Count = option(5, "times as many draws of it as are kept (importance)", _SAMPLER, ge=1)
+    degrees: Positive = option(
+        10.0, "of freedom of Student's t in place of the normal distribution (importance, auto)", _SAMPLER
+    )
+    oversampling: Count = option(1, "times as many draws of it as are kept (importance, auto)", _SAMPLER, ge=1)
     thin: Count = option(1, "keep every so-many-th draw in the store of draws", _SAMPLER, ge=1)
     memory: Positive = option(1.0, "draws held in memory at a time [GiB]", _SAMPLER)
 
     def __post_init__(self) -> None:
         if self.thin > self.draws:
             raise OptionError(f"the option 'thin' takes at most `draws`, {self.draws}; found {self.thin}")
+        if self.method == "auto" and self.chains * self.draws < 100:
+            raise OptionError(
+                f"the option 'draws' takes {-(-100 // self.chains)} or more with {self.chains} chains (auto: 100 draws "
+                f"or more in all); found {self.draws}"
+            )
 
 
 @options

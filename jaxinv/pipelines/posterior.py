@@ -21,43 +21,48 @@ from jaxinv.pipelines.preparation import Preparation, info, prepare
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.results.product import product_of
-from jaxinv.sampling import HMC, NUTS, SVI, Importance, Laplace, draw, predict
+from jaxinv.sampling import HMC, NUTS, SVI, Auto, Importance, Laplace, draw, predict
 from jaxinv.sampling.calibration import CalibrationRun
 from jaxinv.sampling.methods import Method
-from jaxinv.sampling.sampler import bytes_per_object, default_group
+from jaxinv.sampling.runs import default_group
+from jaxinv.sampling.sampler import bytes_per_object
 
-_GROUPS = 8
+_GROUPS = 16
 """Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
 
 
-def method_of(config: SampleConfig) -> Method:
+def method_of(config: SampleConfig) -> Method | Auto:
     """The sampler that the options describe."""
-    if config.method in ("nuts", "hmc"):
-        chains: dict[str, Any] = {
-            "n_chains": config.chains,
-            "n_warmup": config.warmup,
-            "n_draws": config.draws,
-            "target_accept": config.target_accept,
-            "max_doublings": config.max_doublings,
-            "r_hat": config.r_hat,
-            "ess": config.ess,
-        }
-        if config.method == "nuts":
-            return NUTS(**chains, max_tree_depth=config.max_tree_depth)
-        return HMC(**chains, max_steps=config.max_steps)
-    n_draws = 4 * config.draws
-    approximations = {
-        "laplace": Laplace(n_draws=n_draws),
-        "svi": SVI(
-            n_draws=n_draws,
-            n_steps=config.svi_steps,
-            n_particles=config.svi_particles,
-            learning_rate=config.svi_learning_rate,
-        ),
+    chains: dict[str, Any] = {
+        "n_chains": config.chains,
+        "n_warmup": config.warmup,
+        "n_draws": config.draws,
+        "target_accept": config.target_accept,
+        "max_doublings": config.max_doublings,
+        "r_hat": config.r_hat,
+        "ess": config.ess,
     }
-    if config.method == "importance":
-        return Importance(approximations[config.base], config.oversampling)
-    return approximations[config.method]
+    if config.method == "nuts":
+        return NUTS(**chains, max_tree_depth=config.max_tree_depth)
+    hmc = HMC(**chains, max_steps=config.max_steps)
+    if config.method == "hmc":
+        return hmc
+    if config.method == "auto":
+        weighted = Laplace(n_draws=config.chains * config.draws, degrees=config.degrees)
+        return Auto(Importance(weighted, config.oversampling), hmc)
+    n_draws = 4 * config.draws
+    svi = SVI(
+        n_draws=n_draws,
+        n_steps=config.svi_steps,
+        n_particles=config.svi_particles,
+        learning_rate=config.svi_learning_rate,
+    )
+    if config.method == "svi":
+        return svi
+    if config.method == "laplace":
+        return Laplace(n_draws=n_draws)
+    base = svi if config.base == "svi" else Laplace(n_draws=n_draws, degrees=config.degrees)
+    return Importance(base, config.oversampling)
 
 
 def sample_maps(
@@ -150,7 +155,7 @@ class SamplePixels:
     """Samples the posteriors of the pixels of a piece."""
 
     problem: Problem
-    method: Method
+    method: Method | Auto
     solver: LevenbergMarquardt
     seed: int
     thin: int

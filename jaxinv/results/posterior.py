@@ -40,6 +40,27 @@ _MESSAGES = {
 }
 
 
+class PosteriorRoute(enum.IntEnum):
+    """How the draws of an object came about."""
+
+    NONE = 0
+    APPROXIMATED = 1
+    WEIGHTED = 2
+    LEARNED = 3
+    CHAINS = 4
+
+    @property
+    def message(self) -> str:
+        """The route as a sentence."""
+        return {
+            PosteriorRoute.NONE: "no draws",
+            PosteriorRoute.APPROXIMATED: "drawn from an approximation, as it is",
+            PosteriorRoute.WEIGHTED: "drawn from the normal approximation, corrected by importance weights",
+            PosteriorRoute.LEARNED: "drawn from a trained density, corrected by importance weights",
+            PosteriorRoute.CHAINS: "drawn by Markov chains",
+        }[self]
+
+
 @dataclasses.dataclass(frozen=True)
 class Posterior:
     """Draws for one object or a batch; all arrays are NumPy arrays with the batch axes in front.
@@ -51,9 +72,11 @@ class Posterior:
         scalars: of each object, `(*batch,)`: `divergences` and `steps` (over all steps), `doublings` (how often its
             chains were gone on with), `tree_depth` (mean), `bfmi` (of the chain whose energy moves least freely, from
             the draws that are kept; below 0.3 is bad), `chi2` (posterior mean of the misfit per sample), `p_value`
-            (posterior predictive, of the misfit), `pareto_k`, `weights_ess`, `elbo`: those that the method has.
+            (posterior predictive, of the misfit), `pareto_k`, `weights_ess`, `elbo`: those that the method has; and
+            `route`, values of `PosteriorRoute`.
         r_hat: `(*batch, *parameter_shape)` for each parameter; of an angle, the larger one of its cosine and sine.
-        ess_bulk: effective sample size of the bulk, same shapes.
+            Rank-normalized for chains; of independent draws, which cannot disagree but by chance, without ranks.
+        ess_bulk: effective sample size of the bulk, same shapes; of independent draws, that of their weights.
         ess_tail: and of the 5 % and 95 % quantiles.
         status: `(*batch,)`, values of `PosteriorStatus`.
         periods: `(low, period)` of each cyclic parameter.
@@ -147,7 +170,7 @@ class PosteriorMap(Product):
         "r_hat": Group("_rhat", "rank-normalized split R-hat", has_unit=False),
         "ess": Group("_ess", "effective sample size, the smaller one of bulk and tail", has_unit=False),
     }
-    codes: ClassVar = {"status": PosteriorStatus}
+    codes: ClassVar = {"status": PosteriorStatus, "route": PosteriorRoute}
     mark, rest = "_low", "scalars"
 
     median: dict[str, np.ndarray]

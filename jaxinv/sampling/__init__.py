@@ -3,6 +3,7 @@
 from jaxinv.sampling.approximations import SVI as SVI
 from jaxinv.sampling.approximations import Importance as Importance
 from jaxinv.sampling.approximations import Laplace as Laplace
+from jaxinv.sampling.auto import Auto as Auto
 from jaxinv.sampling.calibration import calibrate as calibrate
 from jaxinv.sampling.methods import HMC as HMC
 from jaxinv.sampling.methods import NUTS as NUTS

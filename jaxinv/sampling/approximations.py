@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ from numpyro.infer import SVI as Variational
 from numpyro.infer import Trace_ELBO
 from numpyro.optim import ClippedAdam
 
+from jaxinv.results.posterior import PosteriorRoute
 from jaxinv.sampling.diagnostics import smoothed_weights
 from jaxinv.sampling.methods import Draws, Method
 from jaxinv.sampling.target import Target
@@ -31,9 +33,11 @@ class Approximation(Method):
 
     Attributes:
         n_draws: for each object.
+        corrected: how its draws come about once `Importance` has corrected them.
     """
 
     n_draws: int = eqx.field(static=True, default=4000)
+    corrected: ClassVar = PosteriorRoute.WEIGHTED
 
     def __check_init__(self) -> None:
         if self.n_draws < 100:
@@ -42,6 +46,10 @@ class Approximation(Method):
     @property
     def shape(self) -> tuple[int, int]:
         return 1, self.n_draws
+
+    @property
+    def route(self) -> PosteriorRoute:
+        return PosteriorRoute.APPROXIMATED
 
     @abc.abstractmethod
     def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
@@ -59,15 +67,30 @@ class Laplace(Approximation):
     """The normal distribution at the mode, with the inverse of Levenberg-Marquardt's curvature as its covariance.
 
     In unconstrained coordinates, so draws respect every bound.
+
+    Attributes:
+        degrees: of freedom of Student's t distribution in its place, whose tails are heavier: a proposal for weights,
+            which are unbounded where a proposal's tails are the lighter ones. Infinite: the normal distribution.
     """
+
+    degrees: float = eqx.field(static=True, default=math.inf)
+
+    def __check_init__(self) -> None:
+        if not self.degrees > 0:
+            raise ValueError(f"degrees must be above 0; found {self.degrees}")
 
     def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
         del key
-        n, dtype = target.dimension, target.centre.dtype
+        n, nu, dtype = target.dimension, self.degrees, target.centre.dtype
 
         def density(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
             x = jax.random.normal(key, (count, n), dtype)
-            return x, -jnp.sum(x**2, -1) / 2 - n / 2 * jnp.log(2 * jnp.pi)
+            if math.isinf(nu):
+                return x, -jnp.sum(x**2, -1) / 2 - n / 2 * math.log(2 * math.pi)
+            chi2 = 2 * jax.random.gamma(jax.random.fold_in(key, 1), nu / 2, (count, 1), dtype)
+            x = x * jnp.sqrt(nu / chi2)
+            norm = math.lgamma((nu + n) / 2) - math.lgamma(nu / 2) - n / 2 * math.log(nu * math.pi)
+            return x, norm - (nu + n) / 2 * jnp.log1p(jnp.sum(x**2, -1) / nu)
 
         return density, {}
 
@@ -133,7 +156,8 @@ class Importance(Method):
     shape of the weights' tail, `pareto_k`, and their effective number, `weights_ess`, tell whether to rely on them.
 
     Attributes:
-        base: the approximation; several times as many draws are made of it as are kept.
+        base: the approximation, `Laplace(degrees=10)` by default; several times as many draws are made of it as are
+            kept.
         oversampling: how many times.
     """
 
@@ -141,7 +165,7 @@ class Importance(Method):
     oversampling: int = eqx.field(static=True, default=5)
 
     def __init__(self, base: Approximation | None = None, oversampling: int = 5) -> None:
-        self.base = Laplace() if base is None else base
+        self.base = Laplace(degrees=10.0) if base is None else base
         self.oversampling = oversampling
         if not isinstance(self.base, Approximation):
             raise ValueError(f"Importance corrects Laplace() or SVI(); found {base!r}")
@@ -151,6 +175,10 @@ class Importance(Method):
     @property
     def shape(self) -> tuple[int, int]:
         return self.base.shape
+
+    @property
+    def route(self) -> PosteriorRoute:
+        return self.base.corrected
 
     def draw(self, target: Target, key: PRNGKeyArray) -> Draws:
         fit, place, pick = jax.random.split(key, 3)

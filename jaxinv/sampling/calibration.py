@@ -18,7 +18,8 @@ from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.results.calibration import CalibrationReport
 from jaxinv.results.posterior import Posterior, PosteriorStatus
-from jaxinv.sampling.methods import Chains, Method, checked
+from jaxinv.sampling.auto import Auto, checked
+from jaxinv.sampling.methods import Chains, Method
 from jaxinv.sampling.programs import object_keys
 from jaxinv.sampling.sampler import draw
 
@@ -30,7 +31,7 @@ Sampler = Callable[[Problem, Any, PRNGKeyArray], Posterior]
 
 def calibrate(
     problem: Problem,
-    method: Method | Sampler | None = None,
+    method: Method | Auto | Sampler | None = None,
     n: int = 300,
     *,
     key: PRNGKeyArray,
@@ -67,7 +68,7 @@ class CalibrationRun(Run[CalibrationReport]):
     def __init__(
         self,
         problem: Problem,
-        method: Method | Sampler | None = None,
+        method: Method | Auto | Sampler | None = None,
         n: int = 300,
         *,
         key: PRNGKeyArray,
@@ -79,7 +80,7 @@ class CalibrationRun(Run[CalibrationReport]):
             raise ValueError(f"calibration needs n_draws of 19 or more; found {n_draws}")
         if method is None or not callable(method) or isinstance(method, type):
             method = checked(method)
-        if isinstance(method, Method) and math.prod(method.shape) < n_draws:
+        if isinstance(method, Method | Auto) and math.prod(method.shape) < n_draws:
             made = math.prod(method.shape)
             raise ValueError(
                 f"{type(method).__name__} makes {made} draws of each object; n_draws = {n_draws} needs more"
@@ -100,7 +101,7 @@ class CalibrationRun(Run[CalibrationReport]):
         # As many as ever, so that a short piece needs no program of its own.
         ids = start + np.arange(min(_TOGETHER, self._n))
         truth, data = jax.tree.map(np.array, self._simulate(object_keys(self._simulation, ids)))
-        if isinstance(self._method, Method):
+        if isinstance(self._method, Method | Auto):
             data[stop - start :] = np.nan  # not asked for, and not sampled
         return {name: truth[name] for name in self._problem.names}, Observation(data, ids=ids)
 
@@ -113,7 +114,7 @@ class CalibrationRun(Run[CalibrationReport]):
         if not usable.any():
             raise ValueError("the method returned no finite draws for any simulated object")
         method = self._method
-        name = type(method).__name__ if isinstance(method, Method) else getattr(method, "__name__", "")
+        name = type(method).__name__ if isinstance(method, Method | Auto) else getattr(method, "__name__", "")
         if isinstance(method, Chains):
             name += f", {method.n_chains} chains"
         kept = {label: x[usable] for label, x in ranks.items()}
@@ -125,13 +126,13 @@ class RankObjects:
     """Samples simulated objects, and finds the place of the truth among the draws of each."""
 
     problem: Problem
-    method: Method | Sampler
+    method: Method | Auto | Sampler
     key: PRNGKeyArray
     n_draws: int
 
     def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
         truth, data = inputs
-        if isinstance(self.method, Method):
+        if isinstance(self.method, Method | Auto):
             posterior = draw(self.problem, data, key=self.key, method=self.method, advance=advance)
         else:
             key = jax.random.fold_in(self.key, int(data.ids[0]))

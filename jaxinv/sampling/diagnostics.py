@@ -39,6 +39,13 @@ def convergence(draws: Array) -> Convergence:
     return Convergence(blank(r_hat), blank(effective_sample_size(ranked)), blank(tail))
 
 
+def of_independent(draws: Array) -> Convergence:
+    """The same of independent draws, `(n_chains, n_draws)`: split R-hat without ranks, and as many as there are."""
+    usable = jnp.all(jnp.isfinite(draws)) & (jnp.max(draws) > jnp.min(draws))
+    count = jnp.where(usable, jnp.asarray(draws.size, draws.dtype), jnp.nan)
+    return Convergence(jnp.where(usable, _r_hat(_split(draws)), jnp.nan), count, count)
+
+
 def bfmi(energy: np.ndarray) -> np.ndarray:
     """Bayesian fraction of missing information of the worst chain, `(...,)`, from energies `(..., n_chains, n_draws)`.
 

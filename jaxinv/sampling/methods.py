@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 
+from jaxinv.results.posterior import PosteriorRoute
 from jaxinv.sampling.target import Target
 
 
@@ -42,18 +43,10 @@ class Method(eqx.Module):
     def shape(self) -> tuple[int, int]:
         """`(n_chains, n_draws)`."""
 
-
-def checked(method: Any) -> Method:
-    """The method, `HMC()` for `None`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if method is None:
-        return HMC()
-    if not isinstance(method, Method):
-        raise ValueError(f"method must be HMC(), NUTS(), Laplace(), SVI() or Importance(); found {method!r}")
-    return method
+    @property
+    @abc.abstractmethod
+    def route(self) -> PosteriorRoute:
+        """How its draws come about."""
 
 
 class Chains(Method):
@@ -88,6 +81,10 @@ class Chains(Method):
     @property
     def shape(self) -> tuple[int, int]:
         return self.n_chains, self.n_draws
+
+    @property
+    def route(self) -> PosteriorRoute:
+        return PosteriorRoute.CHAINS
 
     @abc.abstractmethod
     def kernel(self, target: Target) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from jaxinv.compute.devices import mesh_of, place, spread
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
-from jaxinv.sampling.diagnostics import Convergence, convergence
+from jaxinv.sampling.diagnostics import Convergence, convergence, of_independent
 from jaxinv.sampling.methods import Chains, Draws, Method
 from jaxinv.sampling.target import Target, locate
 
@@ -36,6 +36,12 @@ _PREDICTION = 0x9C
 def object_keys(key: Array, indices: Array) -> Array:
     """A key for each object, whatever piece of a batch it is in."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
+@jax.jit
+def object_keys_of_turn(keys: Array, turn: int) -> Array:
+    """Other keys of the objects for every turn after the first."""
+    return jax.vmap(lambda key: jax.lax.cond(turn > 0, lambda: jax.random.fold_in(key, turn), lambda: key))(keys)
 
 
 def _mesh_for(method: Method, inputs: Any) -> Any:
@@ -126,14 +132,17 @@ def _target(problem: Problem, inputs: Any) -> Target:
     return Target(problem, observed, known, *place)
 
 
-def judge(problem: Problem, inputs: Any, x: Array, keys: Array) -> dict[str, Any]:
-    """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value."""
+def judge(problem: Problem, inputs: Any, x: Array, keys: Array, chains: bool) -> dict[str, Any]:
+    """Of each object: draws of its parameters, their convergence, misfit and posterior predictive p-value.
+
+    `chains`: the draws are those of Markov chains, not independent.
+    """
     inputs, x, keys = place(None, (inputs, x, keys))
-    return _judge(problem, inputs, x, keys)
+    return _judge(problem, inputs, x, keys, chains)
 
 
 @eqx.filter_jit
-def _judge(problem: Problem, inputs: Any, x: Array, keys: Array) -> dict[str, Any]:
+def _judge(problem: Problem, inputs: Any, x: Array, keys: Array, chains: bool) -> dict[str, Any]:
     def one(item: Any) -> dict[str, Any]:
         inputs, x, key = item
         observed, known, _ = inputs
@@ -145,7 +154,7 @@ def _judge(problem: Problem, inputs: Any, x: Array, keys: Array) -> dict[str, An
             everything = problem.complete({**known, **parameters})
             return {name: everything[name] for name in tied}
 
-        found = _convergence(problem, free)
+        found = _convergence(problem, free, convergence if chains else of_independent)
         chi2, p_value = _misfit(problem, observed, known, free, jax.random.fold_in(key, _PREDICTION))
         return {
             "draws": {**free, **(jax.vmap(jax.vmap(derived))(free) if tied else {})},
@@ -158,7 +167,9 @@ def _judge(problem: Problem, inputs: Any, x: Array, keys: Array) -> dict[str, An
     return jax.lax.map(one, (inputs, x, keys))
 
 
-def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Convergence]:
+def _convergence(
+    problem: Problem, draws: dict[str, Array], judged: Callable[[Array], Convergence]
+) -> dict[str, Convergence]:
     """The convergence of each element of each parameter, `(*parameter_shape)`; of an angle, the worst of two parts."""
     circles = priors.circles(problem.prior)
 
@@ -172,7 +183,7 @@ def _convergence(problem: Problem, draws: dict[str, Array]) -> dict[str, Converg
 
     parts = {name: columns(name) for name in draws}
     together = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in parts.values()])
-    found, first = jax.vmap(convergence)(together), 0  # all in one: the program is as large as for one of them
+    found, first = jax.vmap(judged)(together), 0  # all in one: the program is as large as for one of them
     out = {}
     for name, x in parts.items():
         n_parts, size = x.shape[:2]

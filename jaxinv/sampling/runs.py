@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jaxinv.compute.progress import Advance
 from jaxinv.noise import Samplewise
 from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.sampling import programs
+from jaxinv.sampling.auto import Auto
 from jaxinv.sampling.diagnostics import Convergence, bfmi, reliable_pareto_k
 from jaxinv.sampling.methods import Chains, Draws, Method
 
@@ -33,12 +35,18 @@ class Piece(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A method, the objects it works on, how many of them together, and whom to tell of the progress."""
+    """A method, the objects it works on, how many there were in all, and whom to tell of the progress."""
 
-    method: Method
+    method: Method | Auto
     rows: Rows
-    size: int
+    n: int
     advance: Advance
+
+    @property
+    def size(self) -> int:
+        """How many objects are worked on together: by the size of the whole batch, so that gaps make no new program."""
+        n_devices = len(jax.devices())
+        return n_devices * min(default_group(self.method), -(-self.n // n_devices))
 
     def pick(self, tree: Any, index: np.ndarray) -> Any:
         return jax.tree.map(lambda x: x[index], tree)
@@ -54,26 +62,88 @@ class Work(NamedTuple):
         return out
 
 
-def run_once(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
+def default_group(method: Method | Auto) -> int:
+    """Objects sampled together on one device: 64 chains on a CPU, whose cache they fit, 16384 on an accelerator."""
+    chains = method.shape[0] if isinstance(method, Chains) else 1
+    return max((64 if jax.default_backend() == "cpu" else 16384) // chains, 1)
+
+
+def run(work: Work, place: Any, keys: Array) -> dict[str, Any]:
+    """Draws, diagnostics and status of all objects; `place` is what `programs.locate_all` found of them."""
+    if isinstance(work.method, Auto):
+        return run_in_turn(work, work.method.methods, place, keys)
+    if isinstance(work.method, Chains):
+        finished = run_chains(work, work.method, place, keys)
+    else:
+        finished = run_once(work, work.method, place, keys)
+    status = status_of(work, finished)
+    route = np.full(work.rows.n, work.method.route, np.int16)
+    scalars = {**finished["scalars"], "route": route}
+    return {**finished, "scalars": scalars, "status": status}
+
+
+def run_in_turn(work: Work, methods: Sequence[Method], place: Any, keys: Array) -> dict[str, Any]:
+    """All objects by the first method, those that do not pass by the next one, and so on."""
+    left, whole = np.arange(work.rows.n), None
+    for turn, method in enumerate(methods):
+        last = turn == len(methods) - 1
+        quiet = lambda objects, draws, divergences: work.advance(0, draws, divergences)  # noqa: E731
+        inner = Work(method, work.rows.pick(left), work.n, work.advance if last else quiet)
+        found = run(inner, work.pick(place, left), programs.object_keys_of_turn(keys[left], turn))
+        found = {name: found[name] for name in found if name != "x"}
+        for group in ("stats", "draws"):
+            found[group] = {name: _arranged(x, work.method.shape) for name, x in found[group].items()}
+        whole = found if whole is None else _merged(whole, found, left, work.rows.n)
+        passed = found["status"] == PosteriorStatus.CONVERGED
+        if not last:
+            work.advance(int(passed.sum()), 0, 0)
+        left = left[~passed]
+        if not left.size:
+            break
+    assert whole is not None
+    return whole
+
+
+def _arranged(x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return x.reshape(len(x), *shape, *x.shape[3:])
+
+
+def _merged(whole: dict[str, Any], part: dict[str, Any], index: np.ndarray, n: int) -> dict[str, Any]:
+    """The whole with a part in place of some objects: statistics of draws that both have, all that is said of objects.
+
+    What a method has not said of an object is NaN, or 0 where it is a number of something.
+    """
+    out: dict[str, Any] = {"status": whole["status"]}
+    out["status"][index] = part["status"]
+    for group in ("draws", "r_hat", "ess_bulk", "ess_tail", "stats"):
+        out[group] = {name: whole[group][name] for name in whole[group] if name in part[group]}
+        _replace(out[group], {name: part[group][name] for name in out[group]}, index)
+    scalars = dict(whole["scalars"])
+    for name, x in part["scalars"].items():
+        if name not in scalars:
+            scalars[name] = np.full(n, np.nan if np.issubdtype(x.dtype, np.floating) else 0, x.dtype)
+        scalars[name][index] = x
+    return {**out, "scalars": scalars}
+
+
+def run_once(work: Work, method: Method, place: Any, keys: Array) -> dict[str, Any]:
     """Draws and diagnostics of all objects by a method that is done in one go."""
     parts = []
-    for piece, place in zip(work.pieces(), places, strict=True):
-        inputs = (piece.observed, piece.known, place)
-        draws = programs.draw_all(work.method, work.rows.problem, inputs, keys[piece.index])
+    for piece in work.pieces():
+        inputs = (piece.observed, piece.known, work.pick(place, piece.index))
+        draws = programs.draw_all(method, work.rows.problem, inputs, keys[piece.index])
         parts.append(_cut(_judged(work, inputs, draws, keys[piece.index]), piece.n))
-        work.advance(piece.n, piece.n * math.prod(work.method.shape), 0)
+        work.advance(piece.n, piece.n * math.prod(method.shape), 0)
     return _joined(parts)
 
 
-def run_chains(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
+def run_chains(work: Work, method: Chains, place: Any, keys: Array) -> dict[str, Any]:
     """All objects once, then those whose chains do not agree yet again and again, each time for twice as long."""
-    method = work.method
-    assert isinstance(method, Chains)
     problem = work.rows.problem
     per_object = math.prod(method.shape)
     parts, states = [], []
-    for piece, place in zip(work.pieces(), places, strict=True):
-        inputs = (piece.observed, piece.known, place)
+    for piece in work.pieces():
+        inputs = (piece.observed, piece.known, work.pick(place, piece.index))
         state = programs.begin(method, problem, inputs, keys[piece.index])
         state, _ = programs.go_on(method, problem, inputs, state, method.n_warmup, method.n_warmup)
         state, draws = programs.go_on(method, problem, inputs, state, method.n_draws, 1)
@@ -85,7 +155,6 @@ def run_chains(work: Work, places: list[Any], keys: Array) -> dict[str, Any]:
         work.advance(int(np.sum(~going)), piece.n * per_object, int(part["scalars"]["divergences"].sum()))
     finished = _joined(parts)
     state = jax.tree.map(lambda *x: jnp.concatenate(x), *states)
-    place = jax.tree.map(lambda *x: jnp.concatenate(x), *places)
     for doubling in range(1, method.max_doublings + 1):
         left = np.flatnonzero(~_agree(method, finished))
         if not left.size:
@@ -161,7 +230,7 @@ def status_of(work: Work, finished: dict[str, Any]) -> np.ndarray:
 
 def _judged(work: Work, inputs: Any, draws: Draws, keys: Array) -> dict[str, Any]:
     """Parameters, convergence and misfit of each object, as NumPy arrays; all objects in front."""
-    judged = programs.judge(work.rows.problem, inputs, draws.x, keys)
+    judged = programs.judge(work.rows.problem, inputs, draws.x, keys, isinstance(work.method, Chains))
     series = {name: np.asarray(value) for name, value in draws.stats.items()}
     scalars = {name: value for name, value in series.items() if value.ndim == 1}
     stats = {name: value for name, value in series.items() if value.ndim == 3}
@@ -169,6 +238,12 @@ def _judged(work: Work, inputs: Any, draws: Draws, keys: Array) -> dict[str, Any
         scalars |= {"divergences": stats["diverging"].sum((1, 2)), "steps": stats["n_steps"].sum((1, 2))}
         scalars |= {"tree_depth": stats["tree_depth"].mean((1, 2), np.float32), "bfmi": bfmi(stats["energy"])}
     judged = jax.tree.map(np.asarray, judged)
+    if "weights_ess" in scalars:
+        for group in ("ess_bulk", "ess_tail"):
+            judged[group] = {
+                name: np.minimum(x, scalars["weights_ess"].reshape(-1, *(1,) * (x.ndim - 1)))
+                for name, x in judged[group].items()
+            }
     return {**judged, "x": np.asarray(draws.x), "stats": stats, "scalars": {**judged["scalars"], **scalars}}
 
 

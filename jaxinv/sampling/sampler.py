@@ -20,10 +20,11 @@ from jaxinv.observation import Observation
 from jaxinv.optimize import Solver, fit
 from jaxinv.problem import Problem
 from jaxinv.results.arviz_adapter import as_posterior, to_arviz
-from jaxinv.results.posterior import Posterior, PosteriorStatus
+from jaxinv.results.posterior import Posterior, PosteriorRoute, PosteriorStatus
 from jaxinv.results.solution import Solution
 from jaxinv.sampling import programs, runs
-from jaxinv.sampling.methods import Chains, Method, checked
+from jaxinv.sampling.auto import Auto, checked
+from jaxinv.sampling.methods import Method
 
 _SAMPLING = 0x5A
 """Folded into the key, so that a key that has also drawn the data does not draw the same numbers again."""
@@ -34,7 +35,7 @@ def sample(
     data: ArrayLike | Observation,
     *,
     key: PRNGKeyArray,
-    method: Method | None = None,
+    method: Method | Auto | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Solution | None = None,
     memory: float = 2.0,
@@ -47,7 +48,8 @@ def sample(
         problem: forward model, noise and prior.
         data: `(*batch, *prediction_shape)`, or an `Observation` of that. Non-finite values are missing samples.
         key: random key, `jax.random.key(seed)`; each object draws from its own.
-        method: `HMC()` by default; `NUTS()`, `Laplace()`, `SVI()`, or `Importance` of the last two.
+        method: `HMC()` by default; `NUTS()`, `Laplace()`, `SVI()`, `Importance` of the last two, a `Flow` that
+            `amortize` trained, or `Auto()`, which takes the cheapest that passes for each object.
         fixed: parameters known for each object, `(*batch, *parameter_shape)`, or one value for all.
         initial: what `fit` returned for the same problem and data, if it is at hand; else it is called.
         memory: refuse results larger than this [GiB].
@@ -85,7 +87,7 @@ def draw(
     data: ArrayLike | Observation | Rows,
     *,
     key: PRNGKeyArray,
-    method: Method | None = None,
+    method: Method | Auto | None = None,
     fixed: Mapping[str, ArrayLike] | None = None,
     initial: Solution | None = None,
     solver: Solver | None = None,
@@ -130,14 +132,11 @@ def _sampled(
     chosen: np.ndarray,
     initial: Solution,
     key: Array,
-    method: Method,
+    method: Method | Auto,
     advance: Advance | None,
 ) -> dict[str, Any]:
     """Draws and diagnostics of the chosen objects."""
-    n_devices = len(jax.devices())
-    # By the size of the whole batch, so that gaps in it make no other program.
-    size = n_devices * min(default_group(method), -(-rows.n // n_devices))
-    problem, skipped = rows.problem, rows.n - len(chosen)
+    problem, n, skipped = rows.problem, rows.n, rows.n - len(chosen)
     rows = rows.pick(chosen)
     start, error = {}, {}
     for name in problem.names:  # a failed fit starts somewhere finite, and is judged by what comes of it
@@ -147,14 +146,13 @@ def _sampled(
         start[name] = np.where(np.isfinite(found), found, centre).astype(rows.dtype)
         error[name] = initial.standard_error[name].reshape(-1, *shape)[chosen].astype(rows.dtype)
     keys = programs.object_keys(key, rows.ids)
-    work = runs.Work(method, rows, size, advance or (lambda objects, draws, divergences: None))
+    work = runs.Work(method, rows, n, advance or (lambda objects, draws, divergences: None))
     work.advance(skipped, 0, 0)
     places = [
         programs.locate_all(problem, piece.observed, piece.known, *work.pick((start, error), piece.index))
         for piece in work.pieces()
     ]
-    finished = runs.run_chains(work, places, keys) if isinstance(method, Chains) else runs.run_once(work, places, keys)
-    return {**finished, "status": runs.status_of(work, finished)}
+    return runs.run(work, jax.tree.map(lambda *x: jnp.concatenate(x), *places), keys)
 
 
 def predict(
@@ -190,12 +188,7 @@ def predict(
     return replicates.reshape(*rows.shape, *replicates.shape[1:])
 
 
-def default_group(method: Method) -> int:
-    """Objects sampled together on one device: 64 chains on a CPU, whose cache they fit, 16384 on an accelerator."""
-    return max((64 if jax.default_backend() == "cpu" else 16384) // method.shape[0], 1)
-
-
-def bytes_per_object(problem: Problem, method: Method) -> int:
+def bytes_per_object(problem: Problem, method: Method | Auto) -> int:
     """Memory that one object's draws and their statistics take, working copies included."""
     scalars = sum(math.prod(problem.prior[name].shape()) for name in problem.names)
     return 4 * math.prod(method.shape) * (3 * scalars + 12)
@@ -221,6 +214,8 @@ def _posterior(rows: Rows, finished: dict[str, Any], chosen: np.ndarray, no_data
     groups = {
         group: jax.tree.map(shaped, finished[group]) for group in ("stats", "scalars", "r_hat", "ess_bulk", "ess_tail")
     }
+    route = groups["scalars"]["route"]
+    groups["scalars"]["route"] = np.where(useless.reshape(rows.shape), np.int16(PosteriorRoute.NONE), route)
     for group in ("r_hat", "ess_bulk", "ess_tail"):
         groups[group] = {name: groups[group][name] for name in order if name in groups[group]}
     draws = {name: shaped(finished["draws"][name]) for name in order}

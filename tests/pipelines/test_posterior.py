@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
+import jaxinv as ji
 from jaxinv import io, plot
 from jaxinv.cli import main
 from jaxinv.compute.store import Store
@@ -13,7 +15,7 @@ from jaxinv.pipelines import PosteriorRun, SampleConfig, prepare, simulate_obser
 from jaxinv.pipelines.posterior import posterior_predictive
 from tests.models import cut_after
 
-QUICK = ["--method", "hmc", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
+QUICK = ["--method", "auto", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
 FAST = SampleConfig(method="hmc", warmup=50, draws=40, max_doublings=0, chunk_size=5)
 
 
@@ -62,13 +64,20 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["sample", "cube.fits", "-o", "out.fits", "--store", "draws.zarr", "--thin", "4", *QUICK]
     assert main(line) == 0
     text = capsys.readouterr().out
-    assert "R-hat < 1.01" in text
+    assert " weighted" in text
+    assert "Pareto k < 0.7" in text
     assert "12 pixels" in text or "3 x 4 pixels" in text
     maps = io.read_product("out.fits")
     assert maps.status.shape == (3, 4)
     assert maps.units["field_strength"] == "G"
     assert np.all(maps.lower["field_strength"] <= maps.median["field_strength"])
     assert np.all(maps.upper["velocity"] >= maps.median["velocity"])
+    weighted = maps.scalars["route"] == ji.PosteriorRoute.WEIGHTED
+    assert weighted.sum() >= 6
+    assert np.all(maps.scalars["pareto_k"][weighted] < 0.7)
+    assert np.all(maps.ess["velocity"][weighted] <= 160)
+    with fits.open("out.fits") as hdus:
+        assert hdus["ROUTE"].header["ROUTE2"].startswith("WEIGHTED")
     assert "input_sha256" in maps.provenance
     assert (folder / "out.png").stat().st_size > 10000
     assert not (folder / "out.fits.partial").exists()
@@ -101,8 +110,9 @@ def test_the_calibrate_command(folder: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method", "gibbs"], "--method takes one of hmc, nuts, laplace, svi, importance; found 'gibbs'"),
+        (["--method", "gibbs"], "--method takes one of auto, hmc, nuts, laplace, svi, importance; found 'gibbs'"),
         (["--draws", "3"], "--draws takes 25 or more"),
+        (["--method", "auto", "--draws", "40", "--chains", "2"], "'draws' takes 50 or more with 2 chains"),
         (["--thin", "0"], "--thin takes 1 or more"),
         (["--target-accept", "1.2"], "--target-accept takes a number below 1"),
         (["--memory", "0"], "--memory takes a number above 0"),

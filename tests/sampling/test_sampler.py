@@ -229,6 +229,51 @@ def test_weights_that_cannot_be_relied_on_are_flagged() -> None:
     assert found.scalars["weights_ess"] < 400  # of 5000
 
 
+def test_auto_takes_weights_where_they_pass_and_chains_elsewhere() -> None:
+    # Where the data say nothing the posterior is the prior, which is normal; where they do, it is a parabola.
+    problem = Problem(Banana(), Gaussian(1.0), {"a": dist.Normal(0.0, 1.0), "b": dist.Normal(0.0, 3.0)})
+    data = Observation(np.zeros((4, 1), np.float32), sigma=np.array([[1e3], [0.5], [1e3], [0.5]], np.float32))
+    method = ji.Auto(Importance(Laplace(n_draws=2000), 1), HMC(n_warmup=200, n_draws=500, ess=100, r_hat=1.05))
+    seen = []
+    found = draw(problem, data, key=KEY, method=method, advance=lambda *counts: seen.append(counts))
+    assert found.draws["a"].shape == found.stats["lp"].shape == (4, 4, 500)
+    assert found.scalars["route"].tolist() == [2, 4, 2, 4]
+    assert np.all(found.status == PosteriorStatus.CONVERGED)
+    np.testing.assert_allclose(found.standard_deviation()["a"], [1, 0.844, 1, 0.844], atol=0.1)
+    off = found.draws["b"] - found.draws["a"] ** 2  # which the data measure in two of them
+    np.testing.assert_allclose(off[[1, 3]].std((1, 2)), 0.5, atol=0.05)
+    assert np.all(found.scalars["pareto_k"][[0, 2]] < 0.5)
+    assert np.all(found.scalars["weights_ess"][[1, 3]] < 400)  # why they fell through
+    assert found.scalars["doublings"][0] == 0
+    assert np.isnan(found.scalars["bfmi"][0])
+    assert found.ess_bulk["a"][0] == pytest.approx(found.scalars["weights_ess"][0])
+    assert np.sum(seen, axis=0)[0] == 4
+    # As the chains alone would have it, and nothing is left for them.
+    only = draw(problem, np.zeros((2, 1)), key=KEY, method=ji.Auto(Importance(Laplace(n_draws=2000), 1)))
+    assert only.draws["a"].shape == (2, 1, 2000)
+    with pytest.raises(ValueError, match="must make as many draws of an object; found 4000 of Importance, 40 of HMC"):
+        ji.Auto(Importance(), HMC(n_draws=10))
+    with pytest.raises(ValueError, match="Auto tries methods such as"):
+        ji.Auto("hmc")
+
+
+def test_heavy_tails_do_not_change_what_weights_make_of_them() -> None:
+    problem, data, mean, covariance = polynomial(1)
+    found = draw(problem, data, key=KEY, method=Importance(Laplace(n_draws=8000, degrees=5.0), 1))
+    spread = np.sqrt(np.diagonal(covariance))
+    off = (found.draws["coefficients"].mean((1, 2)) - mean) / spread
+    assert np.max(np.abs(off)) < 0.06
+    np.testing.assert_allclose(found.draws["coefficients"].std((1, 2)) / spread, 1, atol=0.05)
+    fraction = found.scalars["weights_ess"] / 8000
+    # Of a t distribution with 5 degrees of freedom for a normal one in two dimensions, by quadrature.
+    r = np.linspace(0, 12, 20001)
+    normal, t = np.exp(-(r**2) / 2), (1 + r**2 / 5) ** -3.5
+    expected = 1 / np.trapezoid(r * normal**2 / t, r)
+    np.testing.assert_allclose(fraction, expected, rtol=0.03)
+    with pytest.raises(ValueError, match="degrees must be above 0"):
+        Laplace(degrees=0.0)
+
+
 def test_shapes_fixed_tied_sigma_and_predictions() -> None:
     prior = {"intercept": dist.Normal(0.0, 5.0), "slope": priors.Tied("intercept", lambda x: 2 * x)}
     problem = Problem(Line(), Gaussian(1.0), prior)
