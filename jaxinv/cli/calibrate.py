@@ -36,7 +36,7 @@ def calibrate(
         jaxinv calibrate cube.fits -o calibration.png --method laplace --bounds field_strength=0:3000 velocity=-3:3
     """
     from jaxinv import plot
-    from jaxinv.pipelines import plan_calibration
+    from jaxinv.pipelines import load_density, plan_calibration
 
     check_pictures(output)
     keep_inputs([output], inputs_of(observation, config, options))
@@ -45,7 +45,8 @@ def calibrate(
     seen = observe(observation, options, config, [output])
     job = Job(output, seen.depends(number=str(number)), running)
     job.begin(output)
-    run = plan_calibration(seen.prepare(options.pipeline, running.say), number)
+    density = None if options.network is None else load_density(options.network)
+    run = plan_calibration(seen.prepare(options.pipeline, running.say), number, density)
     report = job.carry_out(run, "simulated pixels")
     plot.save(plot.calibration(report), output)
     print(report.table())

@@ -14,12 +14,24 @@ from jaxinv.cli.observed import observe
 from jaxinv.cli.options import GROUPS, with_options
 from jaxinv.cli.outputs import NoQuicklook, Quicklook, check_outputs, keep_inputs, picture_of
 from jaxinv.pipelines.config import SampleConfig
-from jaxinv.pipelines.options import OptionError, options
+from jaxinv.pipelines.options import OptionError, Text, option, options
 
 
 @options
 class SampleOptions(SampleConfig, FileOptions):
     """What the command takes: the pipeline's options, and files."""
+
+    network: Text | None = option(
+        None,
+        "folder of a trained density, which `jaxinv train` writes with method: posterior (auto); default: the shipped "
+        "one for the observation's lines, if there is one",
+        "sampler",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network is not None and self.method != "auto":
+            raise OptionError(f"the option 'network' goes with the method auto; found {self.method}")
 
     @property
     def pipeline(self) -> SampleConfig:
@@ -53,7 +65,7 @@ def sample(
         jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10
     """
     picture = picture_of(output, quicklook, no_quicklook)
-    from jaxinv.pipelines import PosteriorRun
+    from jaxinv.pipelines import PosteriorRun, load_density
 
     inputs = inputs_of(observation, config, options)
     if store is not None and is_zarr(output):
@@ -63,12 +75,15 @@ def sample(
     seen = observe(observation, options, config, [store, output, picture])
     draws = store is not None or is_zarr(output)
     job = Job(output, seen.depends(draws="kept" if draws else ""), running, picture=picture, kept=store)
-    job.do(
-        lambda: PosteriorRun(seen.prepare(options.pipeline, running.say), keep_draws=draws),
-        products(),
-        origin=seen.origin,
-        summary=_summary,
-    )
+    density = None if options.network is None else load_density(options.network)
+
+    def plan() -> Any:
+        run = PosteriorRun(seen.prepare(options.pipeline, running.say), density, keep_draws=draws)
+        if run.density is not None:
+            running.say(f"density     {Path(run.density.path).name}")
+        return run
+
+    job.do(plan, products(), origin=seen.origin, summary=_summary)
     return 0
 
 

@@ -67,8 +67,8 @@ def train(
     trained.save(output)
     log = output / "log"
     shutil.rmtree(log, ignore_errors=True)
-    for part in sorted(partial.glob("*/log")):
-        shutil.copytree(part, log / part.parent.name)
+    for part in sorted(partial.glob("**/log")):
+        shutil.copytree(part, log / part.parent.relative_to(partial))
     shutil.rmtree(partial, ignore_errors=True)
     for name, value in (trained.card.get("report") or {}).items():
         say(f"{name.replace('_', ' '):<40}{value:g}")

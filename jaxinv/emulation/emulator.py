@@ -29,6 +29,16 @@ _EDGE = 0.03
 """Chance that a bounded parameter of a training example lies on its lower bound, and the same for the upper."""
 _HELD_OUT = 10
 """Of a fixed set of examples, one in so many is for validation."""
+_WORST = 0.05
+"""Share of the draws in whose neighbourhood an extra round learns: those with the largest errors."""
+_NEAR = 0.03
+"""How far around them, as a share of a parameter's range."""
+_HARD = 0.5
+"""Chance that an example of an extra round is from there, not from the prior."""
+_SHORTER, _SLOWER = 3, 0.3
+"""How much shorter an extra round is than the training, and its learning rate relative to it."""
+_ADDED = 4
+"""Of a fixed set of examples, an extra round adds one for so many."""
 _LOOK = 4096
 """Draws from which scales and principal components are measured."""
 _BATCH = 64
@@ -47,8 +57,10 @@ class Emulator:
             arXiv:1706.04859); at 1 it counts as much as that of the prediction, both relative to their rms. 0: the
             forward model need not be differentiable.
         examples: draws that are made once and trained on again and again, for a forward model that is expensive: it is
-            called once for each of them, at most 4096 times more for scales, and for the report. 0: every example is
-            new, which is best where the forward model is cheap.
+            called once for each of them, at most 4096 times more for scales, for a quarter of them more in every extra
+            round, and for the report. 0: every example is new, which is best where the forward model is cheap.
+        rounds: extra rounds, each a third as long as the training: half of their examples lie near the parameters at
+            which the surrogate is worst.
         n_report: fresh draws of the report.
 
     Raises:
@@ -60,6 +72,7 @@ class Emulator:
     components: int = 0
     jacobian: float = 0.1
     examples: int = 0
+    rounds: int = 1
     n_report: int = 4096
 
     def __post_init__(self) -> None:
@@ -68,6 +81,7 @@ class Emulator:
             (0 <= self.components <= _LOOK // 2, "components", f"0 to {_LOOK // 2}"),
             (self.jacobian >= 0, "jacobian", "a number that is not negative"),
             (self.examples >= 0, "examples", "0 or more"),
+            (self.rounds >= 0, "rounds", "0 or more"),
             (self.n_report >= 100, "n_report", "100 or more"),
         ]
         for ok, name, expected in check:
@@ -131,15 +145,13 @@ def emulate(
         own_units=tuple((name, unit) for name, unit in source.forward.units.items() if name in inputs.names),
     )
     context = source.many(set_key, method.examples, size=size) if method.examples else None
-    cut = max(method.examples // _HELD_OUT, 1)
-    kept = None if context is None else jax.tree.map(lambda x: x[cut:], context)
-    held_out = None if context is None else jax.tree.map(lambda x: x[:cut], context)
+    sets = None if context is None else _divided(context)
 
-    def example(context: Any, key: PRNGKeyArray) -> _Example:
-        if context is None:
-            return source.one(key, size)
-        which = jax.random.randint(key, (), 0, len(context.prediction))
-        return jax.tree.map(lambda x: x[which], context)
+    def example(given: Any, key: PRNGKeyArray) -> _Example:
+        if isinstance(given, _Set):
+            k = _some(key, len(given.examples.prediction), given.n_hard)
+            return jax.tree.map(lambda x: x[k], given.examples)
+        return source.one(key, size, hard=given)
 
     def loss(network: Network, context: Any, examples: _Example) -> tuple[Array, dict[str, Array]]:
         def error(example: _Example) -> tuple[Array, Array]:
@@ -157,10 +169,28 @@ def emulate(
             terms["jacobian"] = method.jacobian * jnp.mean(slope**2) / sum(low.size for low in inputs.lower)
         return sum(terms.values(), jnp.zeros(())), terms
 
-    trained = train(
-        core.network, loss, example, kept, training, key=train_key, held_out=held_out, keeper=keeper,
-        progress=progress, label="emulating",
-    )  # fmt: skip
+    def taught(network: Network, given: Any, settings: Training, key: PRNGKeyArray, keeper: Keeper | None) -> Trained:
+        kept, held_out = given if isinstance(given, tuple) else (given, None)
+        return train(
+            network, loss, example, kept, settings, key=key, held_out=held_out, keeper=keeper, progress=progress,
+            label="emulating",
+        )  # fmt: skip
+
+    trained = taught(core.network, sets, training, train_key, keeper)
+    shorter = dataclasses.replace(
+        training, steps=max(training.steps // _SHORTER, 1), learning_rate=_SLOWER * training.learning_rate
+    )
+    for k in range(method.rounds):
+        look_key, more_key, round_key = jax.random.split(jax.random.fold_in(train_key, k + 1), 3)
+        looked = source.many(look_key, _LOOK, size={}) if sets is None else sets[1].examples
+        hard = _worst(lambda p, network=trained.network: outputs.decode(network(inputs.encode(p))), looked)
+        if sets is not None:
+            n = max(method.examples // _ADDED, 2 * _HELD_OUT)
+            more = _divided(source.many(more_key, n, size=size, hard=hard))
+            sets = (sets[0].with_hard(more[0].examples), sets[1].with_hard(more[1].examples))
+        inner = keeper and keeper.part(f"round_{k + 1}")
+        again = taught(trained.network, hard if sets is None else sets, shorter, round_key, inner)
+        trained = _together(trained, again)
     core = eqx.tree_at(lambda c: c.network, core, trained.network)
     surrogate = Surrogate(core, forward, prior=json.dumps(described_prior(prior)))
     whole = _Source(forward, dict(prior), ParameterCoding.of(prior, tuple(forward.units)))
@@ -180,6 +210,48 @@ def _source(forward: Forward, prior: priors.Prior) -> tuple[_Source, ParameterCo
             f"there is nothing to learn: give one or more of {', '.join(core.units)} a NumPyro distribution"
         )
     return _Source(core, own, inputs), inputs
+
+
+class _Set(NamedTuple):
+    """A fixed set of examples, of which the last `n_hard` lie near the worst."""
+
+    examples: Any
+    n_hard: Array
+
+    def with_hard(self, more: Any) -> _Set:
+        """The set with more of them."""
+        whole = jax.tree.map(lambda *x: jnp.concatenate(x), self.examples, more)
+        return _Set(whole, self.n_hard + len(more.prediction))
+
+
+def _divided(examples: _Example) -> tuple[_Set, _Set]:
+    """Those for training, and those for validation."""
+    cut = max(len(examples.prediction) // _HELD_OUT, 1)
+    none = jnp.zeros((), jnp.int32)
+    return _Set(jax.tree.map(lambda x: x[cut:], examples), none), _Set(jax.tree.map(lambda x: x[:cut], examples), none)
+
+
+def _some(key: PRNGKeyArray, n: int, n_hard: Array) -> Array:
+    """The index of one of `n` examples: one of the last `n_hard`, where there are some, as often as not."""
+    which, chance = jax.random.split(key)
+    hard = (n_hard > 0) & (jax.random.uniform(chance) < _HARD)
+    return jax.random.randint(which, (), jnp.where(hard, n - n_hard, 0), jnp.where(hard, n, n - n_hard))
+
+
+def _worst(predict: Any, looked: _Example) -> dict[str, Array]:
+    """The parameters at which the largest error of a prediction is largest."""
+    run = jax.jit(lambda p: jax.lax.map(predict, p, batch_size=_BATCH))
+    off = np.abs(np.asarray(run(looked.parameters)) - np.asarray(looked.prediction)).max(axis=1)
+    order = np.argsort(off)[-max(int(_WORST * len(off)), min(8, len(off))) :]
+    return {name: x[order] for name, x in looked.parameters.items()}
+
+
+def _together(first: Trained, second: Trained) -> Trained:
+    """A training and the one that went on from it, as one: the weights are those of the second."""
+    last = first.curve.step[-1]
+    steps = second.curve._replace(step=second.curve.step + last)
+    curve = first.curve._make(np.concatenate(each) for each in zip(first.curve, steps, strict=True))
+    return second._replace(curve=curve, best_step=second.best_step + int(last))
 
 
 class _Example(NamedTuple):
@@ -221,10 +293,19 @@ class _Source(eqx.Module):
                 parameters[name] = jnp.where(chance > 1 - _EDGE, self.inputs.upper[k].astype(value.dtype), value)
         return parameters
 
-    def one(self, key: PRNGKeyArray, size: Mapping[str, float]) -> _Example:
-        """A draw, the prediction, and its slope along a random direction, scaled by the parameters' `size`."""
+    def one(self, key: PRNGKeyArray, size: Mapping[str, float], hard: Any = None) -> _Example:
+        """A draw, the prediction, and its slope along a random direction, scaled by the parameters' `size`.
+
+        Where there are `hard` parameters, the draw lies near one of them as often as not.
+        """
         draw_key, direction_key = jax.random.split(key)
         parameters = self.draw(draw_key)
+        if hard is not None:
+            which, near, chance = jax.random.split(jax.random.fold_in(draw_key, 1), 3)
+            k = jax.random.randint(which, (), 0, len(jax.tree.leaves(hard)[0]))
+            moved = self.inputs.near({name: x[k] for name, x in hard.items()}, near, _NEAR)
+            takes = jax.random.uniform(chance) < _HARD
+            parameters = {name: jnp.where(takes, moved[name], parameters[name]) for name in parameters}
         if not size:
             return _Example(parameters, self.predict(parameters), {}, jnp.zeros(()), {})
         keys = jax.random.split(direction_key, len(size))
@@ -242,10 +323,15 @@ class _Source(eqx.Module):
         return _Example(parameters, self.predict(parameters), {}, jnp.zeros(()), derivatives)
 
     def many(
-        self, key: PRNGKeyArray, n: int, size: Mapping[str, float] | None = None, jacobian: bool = False
+        self,
+        key: PRNGKeyArray,
+        n: int,
+        size: Mapping[str, float] | None = None,
+        jacobian: bool = False,
+        hard: Any = None,
     ) -> _Example:
         """`n` of them."""
-        make = partial(self.whole, jacobian=jacobian) if size is None else partial(self.one, size=size)
+        make = partial(self.whole, jacobian=jacobian) if size is None else partial(self.one, size=size, hard=hard)
         return jax.jit(lambda keys: jax.lax.map(make, keys, batch_size=_BATCH))(jax.random.split(key, n))
 
 

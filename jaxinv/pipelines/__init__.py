@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxinv.pipelines.config import StarsConfig as StarsConfig
     from jaxinv.pipelines.config import SynthesizeConfig as SynthesizeConfig
     from jaxinv.pipelines.config import TrainConfig as TrainConfig
+    from jaxinv.pipelines.density import load_density as load_density
     from jaxinv.pipelines.inversion import adapt_network as adapt_network
     from jaxinv.pipelines.inversion import fitted_profiles as fitted_profiles
     from jaxinv.pipelines.inversion import invert as invert
@@ -57,6 +58,7 @@ _NAMES = {
     "plan_synthesis": "synthesis",
     "fitted_profiles": "inversion",
     "invert": "inversion",
+    "load_density": "density",
     "method_of": "posterior",
     "plan_burst": "burst",
     "posterior_predictive": "posterior",

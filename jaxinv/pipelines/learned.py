@@ -78,9 +78,10 @@ def load_network(path: str | os.PathLike[str]) -> LearnedNetwork:
     return LearnedNetwork(network, card, str(path), card.get("adapted", ""))
 
 
-def shipped() -> dict[str, dict[str, Any]]:
-    """The cards of the networks that come with the package, by name."""
-    return {card.parent.name: read_card(card.parent) for card in sorted(WEIGHTS.glob("*/card.json"))}
+def shipped(kind: str = "Unrolled") -> dict[str, dict[str, Any]]:
+    """The cards of the networks of a kind that come with the package, by name."""
+    cards = {card.parent.name: read_card(card.parent) for card in sorted(WEIGHTS.glob("*/card.json"))}
+    return {name: card for name, card in cards.items() if card["kind"] == kind}
 
 
 def shipped_for(ready: Preparation) -> LearnedNetwork:

@@ -17,11 +17,13 @@ from jaxinv.compute.workers import Workers
 from jaxinv.observation import StokesCube
 from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import SampleConfig
+from jaxinv.pipelines.density import TrainedDensity, density_for
 from jaxinv.pipelines.preparation import Preparation, info, prepare
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.results.product import product_of
 from jaxinv.sampling import HMC, NUTS, SVI, Auto, Importance, Laplace, draw, predict
+from jaxinv.sampling.approximations import Approximation
 from jaxinv.sampling.calibration import CalibrationRun
 from jaxinv.sampling.methods import Method
 from jaxinv.sampling.runs import default_group
@@ -31,8 +33,13 @@ _GROUPS = 16
 """Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
 
 
-def method_of(config: SampleConfig) -> Method | Auto:
-    """The sampler that the options describe."""
+def method_of(config: SampleConfig, density: TrainedDensity | None = None) -> Method | Auto:
+    """The sampler that the options describe.
+
+    Args:
+        config: the options.
+        density: what `auto` tries after the normal approximation.
+    """
     chains: dict[str, Any] = {
         "n_chains": config.chains,
         "n_warmup": config.warmup,
@@ -48,8 +55,11 @@ def method_of(config: SampleConfig) -> Method | Auto:
     if config.method == "hmc":
         return hmc
     if config.method == "auto":
-        weighted = Laplace(n_draws=config.chains * config.draws, degrees=config.degrees)
-        return Auto(Importance(weighted, config.oversampling), hmc)
+        bases: list[Approximation] = [Laplace(degrees=config.degrees)]
+        if density is not None:
+            bases.append(density.flow)
+        bases = [dataclasses.replace(base, n_draws=config.chains * config.draws) for base in bases]
+        return Auto(*(Importance(base, config.oversampling) for base in bases), hmc)
     n_draws = 4 * config.draws
     svi = SVI(
         n_draws=n_draws,
@@ -100,22 +110,29 @@ class PosteriorRun(Run[PosteriorMap]):
 
     Args:
         ready: the observation, prepared with a `SampleConfig`.
+        density: a trained density that `auto` tries after the normal approximation; by default the one that comes with
+            the package for these lines, if there is one.
         keep_draws: the store gets every `config.thin`-th draw, too: arrays `posterior/...` with the axes chain, draw.
 
     Attributes:
         ready: the observation.
         config: its options.
         method: the sampler.
+        density: the trained density that it tries, or `None`.
+
+    Raises:
+        FolderError: the density is one of other parameters than are inferred.
     """
 
     label = "sampling"
     missing: ClassVar = {"status": PosteriorStatus.NOT_COMPUTED}
     axes: ClassVar = {"posterior": ("chain", "draw")}
 
-    def __init__(self, ready: Preparation, *, keep_draws: bool = False) -> None:
+    def __init__(self, ready: Preparation, density: TrainedDensity | None = None, *, keep_draws: bool = False) -> None:
         assert isinstance(ready.config, SampleConfig)
         self.ready, self.config, self._keep = ready, ready.config, keep_draws
-        self.method = method_of(ready.config)
+        self.density = _density(ready, density)
+        self.method = method_of(ready.config, self.density)
         units = ready.problem.forward.units.items()
         groups = ("median", "lower", "upper", "posterior")
         self.units = {f"{group}/{name}": unit for group in groups for name, unit in units}
@@ -143,7 +160,10 @@ class PosteriorRun(Run[PosteriorMap]):
     def info(self) -> dict[str, Any]:
         circles = priors.circles(self.ready.problem.prior).items()
         periods = {name: [float(low), float(period)] for name, (low, period) in circles if not np.shape(low)}
-        return info("posterior", self.ready, periods=periods)
+        made = info("posterior", self.ready, periods=periods)
+        if self.density is not None:
+            made["provenance"]["density"] = self.density.origin
+        return made
 
     def result(self, store: Store) -> PosteriorMap:
         draws = {name.split("/")[1]: store.lazy(name) for name in store.names("posterior")}
@@ -185,20 +205,32 @@ def posterior_predictive(
     config, data = ready.config, ready.observed(np.array([index]))
     assert isinstance(config, SampleConfig)
     key = jax.random.key(config.seed)
-    posterior = draw(ready.problem, data, key=key, method=method_of(config))
+    posterior = draw(ready.problem, data, key=key, method=method_of(config, _density(ready, None)))
     return data.values[0], predict(ready.problem, data, posterior, key=key, n=n)[0], posterior
 
 
-def plan_calibration(ready: Preparation, n: int) -> CalibrationRun:
+def plan_calibration(ready: Preparation, n: int, density: TrainedDensity | None = None) -> CalibrationRun:
     """Simulation-based calibration on the problem of an observation: its lines, wavelengths, noise and prior.
 
     Args:
         ready: what `prepare` returned for a `SampleConfig`; its `bounds` narrow the prior, and with it the population
             that is simulated.
         n: simulated pixels.
+        density: as for `PosteriorRun`.
     """
     assert isinstance(ready.config, SampleConfig)
-    return CalibrationRun(ready.problem, method_of(ready.config), n, key=jax.random.key(ready.config.seed))
+    method = method_of(ready.config, _density(ready, density))
+    return CalibrationRun(ready.problem, method, n, key=jax.random.key(ready.config.seed))
+
+
+def _density(ready: Preparation, given: TrainedDensity | None) -> TrainedDensity | None:
+    """The density that `auto` tries."""
+    if ready.config.method != "auto":
+        return None
+    if given is None:
+        return density_for(ready)
+    given.check(ready.problem)
+    return given
 
 
 def _summary(posterior: Posterior) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from jaxinv.amortization import NormalizingFlow, PointEstimate, amortize
+from jaxinv.amortization import Flow, NormalizingFlow, PointEstimate, amortize
 from jaxinv.emulation import Emulator, Surrogate, emulate
 from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation, StokesCube
@@ -19,7 +19,9 @@ from jaxinv.optimize import LevenbergMarquardt, fit
 from jaxinv.pipelines.config import InvertConfig, TrainConfig
 from jaxinv.pipelines.preparation import plain_options, prepare, stated
 from jaxinv.problem import Problem
+from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.results.solution import Status
+from jaxinv.sampling import Importance, Laplace, draw
 from jaxinv.spectra.lines import find_lines
 from jaxinv.training import Checkpoints, Conditions, Training
 from jaxinv.training.data import simulated
@@ -30,7 +32,7 @@ _TRAININGS: dict[str, Training] = {
     "learned": Training(
         optimizer="muon", steps=6000, batch_size=512, learning_rate=8e-3, average=0.005, evaluate=250, n_validation=2048
     ),
-    "posterior": Training(),
+    "posterior": Training(steps=25_000, average=0.005, evaluate=500),
     "surrogate": Training(),
 }
 _LOOP = LearnedSteps(steps=3)
@@ -39,6 +41,10 @@ _LOOP_TRAINING = Training(
 )
 _START_DAMPING = 3e-3
 """First damping from a network's answer, which is near its minimum."""
+_DRAWN = 8
+"""Of the spectra of a report, one in so many is sampled for that of a density."""
+_WEAK = 300.0
+"""Field strength below which the report of a density tells of spectra by themselves [G]."""
 _MOST_STEPS = 4
 """Learned steps, at most, that the report tells of."""
 
@@ -189,6 +195,8 @@ def train_network(
     }
     if isinstance(network, Unrolled):
         card["report"] = report(network, stated, config.n_report, report_key)
+    if isinstance(network, Flow):
+        card["report"] = density_report(network, stated, max(config.n_report // _DRAWN, 20), report_key)
     return TrainedNetwork(network, stated, card)
 
 
@@ -253,4 +261,34 @@ def report(network: Unrolled, stated: Statement, n: int, key: Any) -> dict[str, 
         }
     held = dict(zip(problem.given(known).layout.labels, network.start.coverage, strict=True))
     numbers |= {f"coverage_{name}": share for name, share in held.items()}
+    return {"n": n, **{name: float(f"{float(value):.4g}") for name, value in numbers.items()}}
+
+
+def density_report(flow: Flow, stated: Statement, n: int, key: Any) -> dict[str, Any]:
+    """For how many fresh simulated spectra weights make exact posteriors of a trained density.
+
+    Returns:
+        The fraction of spectra whose weights can be relied on, and the median of their effective number over the number
+        of draws: from the normal approximation, from the density, from either; of all, and of weak fields.
+    """
+    problem, conditions = stated.problem, stated.conditions
+    make = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+    made = make(jax.random.split(key, n))
+    known = {name: np.asarray(x) for name, x in made.known.items()}
+    data = jax.tree.map(np.asarray, made.observed)
+    modes = fit(problem, data, fixed=known)
+    field = np.asarray(made.parameters.get("field_strength", np.full(n, np.inf)))
+    numbers: dict[str, Any] = {}
+    either = np.zeros(n, bool)
+    for name, base in (("normal", Laplace(degrees=10.0)), ("density", flow)):
+        method = Importance(base, 1)
+        found = draw(problem, data, key=key, method=method, fixed=known, initial=modes)
+        passed = found.status == PosteriorStatus.CONVERGED
+        fraction = found.scalars["weights_ess"] / base.n_draws
+        either |= passed
+        for label, which in (("", field >= 0), ("_below_300_gauss", field < _WEAK)):
+            if which.any():
+                numbers[f"passes_{name}{label}"] = np.mean(passed[which])
+                numbers[f"passes_either{label}"] = np.mean(either[which])
+                numbers[f"effective_fraction_{name}{label}"] = np.nanmedian(fraction[which])
     return {"n": n, **{name: float(f"{float(value):.4g}") for name, value in numbers.items()}}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
 
@@ -84,6 +85,21 @@ class ParameterCoding(eqx.Module):
                 ratio = jnp.log(high / low).astype(dtype)
                 out.append(2 * jnp.log(jnp.maximum(value, low.astype(dtype)) / low.astype(dtype)) / ratio - 1)
         return jnp.concatenate([jnp.ravel(x) for x in out])
+
+    def near(self, parameters: Mapping[str, Array], key: PRNGKeyArray, share: float) -> dict[str, Array]:
+        """Parameters moved at random by about such a share of their ranges, each kept inside."""
+        out = {}
+        for k, (name, kind, low, high) in enumerate(zip(self.names, self.kinds, self.lower, self.upper, strict=True)):
+            value = jnp.asarray(parameters[name])
+            low, high = low.astype(value.dtype), high.astype(value.dtype)
+            step = share * jax.random.normal(jax.random.fold_in(key, k), value.shape, value.dtype)
+            if kind == "logarithmic":
+                value = value * jnp.exp(step * jnp.log(high / low))
+            else:
+                value = value + step * (high - low)
+            value = low + jnp.mod(value - low, high - low) if kind == "cyclic" else jnp.clip(value, low, high)
+            out[name] = value
+        return out
 
     def inside(self, parameters: Mapping[str, Any]) -> Array:
         """Whether all parameters of one object lie where the network was trained; the edges, to rounding, do."""

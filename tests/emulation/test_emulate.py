@@ -41,7 +41,7 @@ def test_its_report_is_what_one_measures_oneself(surrogate: ji.Surrogate) -> Non
         off = np.sqrt(np.mean(np.square(slopes[name] - jacobian[name])) / np.mean(np.square(jacobian[name])))
         assert off == pytest.approx(value, rel=0.4, abs=1e-3)
         assert value < 0.1
-    assert [row[0] for row in report.curve] == list(range(100, 801, 100))
+    assert [row[0] for row in report.curve] == [*range(100, 801, 100), 900, 1000, 1066]
     assert "derivative by rate" in str(report)
     np.testing.assert_allclose(jax.vmap(surrogate)(p), found, atol=1e-6)
 
@@ -160,8 +160,8 @@ def test_a_slow_model_is_called_for_its_training_and_never_again() -> None:
     prior = {"amplitude": dist.Uniform(0.5, 2.0), "rate": dist.Uniform(0.2, 3.0)}
     method = ji.Emulator(settings={"width": 32, "depth": 1}, jacobian=0.0, examples=400, n_report=100)
     found = ji.emulate(Slow(), prior, method, SHORT, key=jax.random.key(0), progress=False)
-    # The examples, as many to look at, and the report with its timing.
-    assert len(CALLS) <= 400 + 400 + 5 * 100 + 10
+    # The examples, as many to look at, a quarter more near the worst of them, and the report with its timing.
+    assert len(CALLS) <= 400 + 400 + 100 + 5 * 100 + 10
     assert found.report is not None
     assert found.report.percentile_99[0] < 0.03
     before = len(CALLS)
@@ -206,7 +206,8 @@ def test_what_cannot_be_emulated_is_refused(more: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"network": "tree"}, {"jacobian": -1.0}, {"components": -1}, {"examples": -5}, {"n_report": 3}]
+    "bad",
+    [{"network": "tree"}, {"jacobian": -1.0}, {"components": -1}, {"examples": -5}, {"rounds": -1}, {"n_report": 3}],
 )
 def test_settings_out_of_range_are_refused(bad: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(bad))!r} takes"):
