@@ -15,8 +15,9 @@ from numpyro.infer import MCMC
 from numpyro.infer import NUTS as NumPyroNUTS
 
 import jaxinv as ji
-from jaxinv.pipelines import SampleConfig, prepare
-from jaxinv.results.posterior import Posterior
+from jaxinv.pipelines import SampleConfig, load_density, prepare
+from jaxinv.pipelines.learned import WEIGHTS
+from jaxinv.results.posterior import Posterior, PosteriorRoute
 from jaxinv.sampling import draw
 from jaxinv.sampling.diagnostics import convergence
 
@@ -45,19 +46,51 @@ def ours(problem: ji.Problem, data: np.ndarray, name: str, method: ji.NUTS) -> P
     return found
 
 
-def weighted(problem: ji.Problem, data: np.ndarray) -> None:
-    """1000 exact draws by weights on the normal approximation."""
-    method = ji.Importance(ji.Laplace(n_draws=1000), oversampling=2)
+def weighted(problem: ji.Problem, data: np.ndarray, name: str, method: ji.Importance) -> None:
+    """Exact draws by weights on an approximation."""
     draw(problem, data, key=jax.random.key(0), method=method)
     begin = time.perf_counter()
     found = draw(problem, data, key=jax.random.key(1), method=method)
     seconds = (time.perf_counter() - begin) / len(data)
-    fraction = found.scalars["weights_ess"] / (2 * 1000)
+    size = found.scalars["weights_ess"]
+    fraction = size / (method.oversampling * method.base.n_draws)
     print(
-        f"  weighted Laplace       {1e3 * seconds:.1f} ms per pixel for 1000 draws; effective fraction median "
-        f"{np.median(fraction):.3f}, 10 % below {np.percentile(fraction, 10):.3f}; Pareto k < 0.7 in "
-        f"{100 * np.mean(found.scalars['pareto_k'] < 0.7):.1f} %"
+        f"  {name:<22} {1e3 * seconds:.1f} ms per pixel, {np.median(size):.0f} effective draws (median), "
+        f"{1e6 * seconds / np.median(size):.1f} ms for 1000; effective fraction median {np.median(fraction):.3f}, 10 % "
+        f"below {np.percentile(fraction, 10):.3f}; Pareto k < 0.7 in "
+        f"{100 * np.mean(found.scalars['pareto_k'] < 0.7):.1f} %, {100 * np.mean(found.status == 0):.1f} % pass"
     )
+
+
+def automatic(problem: ji.Problem, data: np.ndarray) -> None:
+    """What `auto` takes and costs, and its widths and medians beside HMC's."""
+    density = ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow, 1)
+    method = ji.Auto(ji.Importance(oversampling=1), density, ji.HMC())
+    modes = ji.fit(problem, data)
+    draw(problem, data, key=jax.random.key(0), method=method, initial=modes)
+    begin = time.perf_counter()
+    found = draw(problem, data, key=jax.random.key(1), method=method)
+    seconds = (time.perf_counter() - begin) / len(data)
+    begin = time.perf_counter()
+    exact = draw(problem, data, key=jax.random.key(2), method=ji.HMC(), initial=modes)
+    theirs = (time.perf_counter() - begin) / len(data)
+    routes = {route.name.lower(): int(np.sum(found.scalars["route"] == route)) for route in PosteriorRoute}
+    size = np.median(effective(found))
+    print(
+        f"  jaxinv auto            {1e3 * seconds:.1f} ms per pixel, {size:.0f} effective draws (median), "
+        f"{1e6 * seconds / size:.1f} ms for 1000; HMC {1e3 * theirs:.0f} ms; "
+        + ", ".join(f"{n} {name}" for name, n in routes.items() if n)
+    )
+    for name in problem.names:
+        wide, narrow = (p.quantile(0.84)[name] - p.quantile(0.16)[name] for p in (found, exact))
+        off = found.quantile(0.5)[name] - exact.quantile(0.5)[name]
+        if name in found.periods:
+            off = (off + found.periods[name][1] / 2) % found.periods[name][1] - found.periods[name][1] / 2
+        print(
+            f"    {name:<16} widths within 10 % of HMC's in {100 * np.mean(np.abs(wide / narrow - 1) < 0.1):.0f} %, "
+            f"ratio {np.median(wide / narrow):.3f}; medians off by {np.percentile(2 * np.abs(off) / narrow, 90):.2f} "
+            "standard deviations (90 %)"
+        )
 
 
 def plain(problem: ji.Problem, data: np.ndarray) -> None:
@@ -113,7 +146,11 @@ def main() -> None:
     print(f"{CASE}, {n} simulated pixels; goal 2 s for 1000 effective draws")
     found = ours(problem, data, "jaxinv NUTS", ji.NUTS())
     ours(problem, data, "jaxinv HMC", ji.HMC())
-    weighted(problem, simulated(CASE, 4 * n)[2])
+    more = simulated(CASE, 4 * n)[2]
+    weighted(problem, more, "weighted t", ji.Importance(oversampling=1))
+    weighted(problem, more, "weighted normal", ji.Importance(ji.Laplace(), 1))
+    weighted(problem, more, "weighted density", ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow, 1))
+    automatic(problem, more)
     few = min(n, 5)
     ensemble(emcee, problem, data[:few], found)
     folder = Path(os.environ.get("JAXINV_REFERENCE_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -125,6 +162,7 @@ def main() -> None:
         print(f"a real Hinode slit, {n} of its pixels, evenly spaced")
         ours(ready.problem, slit, "jaxinv NUTS", ji.NUTS())
         real = ours(ready.problem, slit, "jaxinv HMC", ji.HMC())
+        automatic(ready.problem, np.concatenate([ready.spectra(k, k + 1) for k in range(0, ready.cube.n_pixels, 4)]))
         print("  posterior predictive p-values, 5, 50, 95 %:", np.quantile(real.scalars["p_value"], [0.05, 0.5, 0.95]))
     plain(problem, data[:2])  # last, since it takes minutes for each
 
