@@ -42,10 +42,10 @@ def calibrate(
     keep_inputs([output], inputs_of(observation, config, options))
     if options.cavity_map is not None:
         raise OptionError("calibrate simulates pixels that are not shifted: leave 'cavity_map' out")
+    density = None if options.network is None else load_density(options.network)
     seen = observe(observation, options, config, [output])
     job = Job(output, seen.depends(number=str(number)), running)
     job.begin(output)
-    density = None if options.network is None else load_density(options.network)
     run = plan_calibration(seen.prepare(options.pipeline, running.say), number, density)
     report = job.carry_out(run, "simulated pixels")
     plot.save(plot.calibration(report), output)

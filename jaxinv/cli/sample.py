@@ -58,8 +58,8 @@ def sample(
 
     It reads what `jaxinv invert` reads and takes its options. The result has, for each parameter, the median, the 16
     and 84 percent quantiles, R-hat and the effective sample size, and for each pixel divergences, a posterior
-    predictive p-value and a status; as Zarr, or with --store, also the draws. An interrupted run is resumed by the
-    same command.
+    predictive p-value and a status; as Zarr, or with --store, also the draws. With --method auto, ROUTE says how the
+    draws of a pixel came about. An interrupted run is resumed by the same command.
 
         jaxinv sample cube.fits -o posterior.fits --region 10 30 40 60
         jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10
@@ -72,10 +72,10 @@ def sample(
         raise OptionError(f"{output} holds the draws itself: leave --store out")
     check_outputs(output, picture, inputs=inputs, zarr=True)
     keep_inputs([store, output, picture], inputs)
+    density = None if options.network is None else load_density(options.network)
     seen = observe(observation, options, config, [store, output, picture])
     draws = store is not None or is_zarr(output)
     job = Job(output, seen.depends(draws="kept" if draws else ""), running, picture=picture, kept=store)
-    density = None if options.network is None else load_density(options.network)
 
     def plan() -> Any:
         run = PosteriorRun(seen.prepare(options.pipeline, running.say), density, keep_draws=draws)

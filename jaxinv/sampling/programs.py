@@ -39,9 +39,9 @@ def object_keys(key: Array, indices: Array) -> Array:
 
 
 @jax.jit
-def object_keys_of_turn(keys: Array, turn: int) -> Array:
-    """Other keys of the objects for every turn after the first."""
-    return jax.vmap(lambda key: jax.lax.cond(turn > 0, lambda: jax.random.fold_in(key, turn), lambda: key))(keys)
+def keys_of_turn(keys: Array, turn: int) -> Array:
+    """The objects' keys for one of several methods that are tried in turn."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, turn))(keys)
 
 
 def _mesh_for(method: Method, inputs: Any) -> Any:

@@ -89,7 +89,7 @@ def run_in_turn(work: Work, methods: Sequence[Method], place: Any, keys: Array) 
         last = turn == len(methods) - 1
         quiet = lambda objects, draws, divergences: work.advance(0, draws, divergences)  # noqa: E731
         inner = Work(method, work.rows.pick(left), work.n, work.advance if last else quiet)
-        found = run(inner, work.pick(place, left), programs.object_keys_of_turn(keys[left], turn))
+        found = run(inner, work.pick(place, left), programs.keys_of_turn(keys[left], turn))
         found = {name: found[name] for name in found if name != "x"}
         for group in ("stats", "draws"):
             found[group] = {name: _arranged(x, work.method.shape) for name, x in found[group].items()}

@@ -1,6 +1,7 @@
 """`sample_maps`, its files, its figures and its commands on a small simulated observation."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from jaxinv import io, plot
 from jaxinv.cli import main
 from jaxinv.compute.store import Store
 from jaxinv.pipelines import PosteriorRun, SampleConfig, prepare, simulate_observation, sunspot_parameters
+from jaxinv.pipelines.learned import WEIGHTS
 from jaxinv.pipelines.posterior import posterior_predictive
 from tests.models import cut_after
 
 QUICK = ["--method", "auto", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
+AUTO = ["--method", "auto"]
 FAST = SampleConfig(method="hmc", warmup=50, draws=40, max_doublings=0, chunk_size=5)
 
 
@@ -132,6 +135,33 @@ def test_options_that_are_wrong(
     assert main(["sample", "cube.fits", "-o", "out.fits", *flags]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--network", "none", *AUTO], "none holds no trained network"),
+        (["--network", str(WEIGHTS / "hinode_6301_6302"), *AUTO], "holds a trained Unrolled; expected a Flow"),
+        (["--network", "damaged", *AUTO], "weights.npz is damaged"),
+        (
+            ["--network", str(WEIGHTS / "hinode_posterior"), "--fixed", "damping=0.2", *AUTO],
+            "was trained to infer azimuth, damping",
+        ),
+        (["--network", "none", "--method", "hmc"], "the option 'network' goes with the method auto; found hmc"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sample", "calibrate"])
+def test_a_density_that_does_not_fit(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str, flags: list[str], message: str
+) -> None:
+    shutil.copytree(WEIGHTS / "hinode_posterior", folder / "damaged")
+    (folder / "damaged" / "weights.npz").write_bytes(b"no weights")
+    output = {"sample": "out.fits", "calibrate": "out.png"}[command]
+    assert main([command, "cube.fits", "-o", output, *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (folder / output).exists()
 
 
 def test_a_store_that_is_none_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
