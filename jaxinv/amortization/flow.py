@@ -43,6 +43,11 @@ class Flow(Approximation):
 
     def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
         del key
+        if target.dimension != self.dimension:
+            raise ValueError(
+                f"the flow was trained for posteriors in {self.dimension} coordinates; this problem's have "
+                f"{target.dimension}: train one for it"
+            )
         context = self.context(target)
         n, dtype = target.dimension, target.centre.dtype
 
@@ -51,6 +56,11 @@ class Flow(Approximation):
             return jax.vmap(lambda e: self.network(e, context, method="transform"))(noise)
 
         return density, {}
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates of the posteriors that it was trained for."""
+        return dict(self.network.settings)["n"]
 
     def log_density(self, target: Target, x: Array) -> Array:
         """Log q of coordinates `(n,)`, a scalar."""

@@ -40,6 +40,17 @@ class TrainedDensity(NamedTuple):
                 f"{self.path} was trained to infer {', '.join(sorted(own))}; the options infer "
                 f"{', '.join(sorted(problem.names))}: train one with these options, or leave it out"
             )
+        if not self.serves(problem):
+            raise FolderError(
+                f"{self.path} was trained for posteriors in {self.flow.dimension} coordinates; with these bounds they "
+                f"have {problem.coordinates.opened().size} (a field that may vanish is a vector, another is not): "
+                "train one with these bounds, or leave it out"
+            )
+
+    def serves(self, problem: Problem) -> bool:
+        """Whether it lives in coordinates such as a problem's posteriors have."""
+        same = inferred(self.card) == set(problem.names)
+        return same and problem.coordinates.opened().size == self.flow.dimension
 
     @property
     def origin(self) -> str:
@@ -60,8 +71,10 @@ def density_for(ready: Preparation) -> TrainedDensity | None:
     """The density that comes with the package for the lines of an observation and what is inferred, if there is one."""
     lines = [line.name for line in ready.lines]
     for name, card in shipped("Flow").items():
-        if card["config"]["lines"] == lines and inferred(card) == set(ready.problem.names):
-            return load_density(WEIGHTS / name)._replace(path=name)
+        if card["config"]["lines"] == lines:
+            density = load_density(WEIGHTS / name)._replace(path=name)
+            if density.serves(ready.problem):
+                return density
     return None
 
 

@@ -48,6 +48,12 @@ def test_it_is_saved_as_a_folder_and_read_again(flow: Flow, tmp_path: Path) -> N
     np.testing.assert_array_equal(one.draws["rate"], other.draws["rate"])
 
 
+def test_another_problem_is_refused(flow: Flow) -> None:
+    fewer = ji.Problem(Decay(), ji.noise.Gaussian(0.05), PRIOR | {"background": 0.0})
+    with pytest.raises(ValueError, match="trained for posteriors in 3 coordinates; this problem's have 2: train one"):
+        draw(fewer, np.ones((1, 30)), method=flow, key=jax.random.key(1))
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="'layers' takes 2 or more"):
         ji.NormalizingFlow(layers=1)

@@ -147,6 +147,10 @@ def test_options_that_are_wrong(
             ["--network", str(WEIGHTS / "hinode_posterior"), "--fixed", "damping=0.2", *AUTO],
             "was trained to infer azimuth, damping",
         ),
+        (
+            ["--network", str(WEIGHTS / "hinode_posterior"), "--bounds", "field_strength=500:3000", *AUTO],
+            "in 9 coordinates; with these bounds they have 10",
+        ),
         (["--network", "none", "--method", "hmc"], "the option 'network' goes with the method auto; found hmc"),
     ],
 )
