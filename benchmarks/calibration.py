@@ -25,14 +25,14 @@ from jaxinv.sampling import draw
 from jaxinv.spectra import MilneEddington, milne_eddington_prior
 
 SEEN: list[np.ndarray] = []
-WEIGHTED = ji.Importance(oversampling=1)
+WEIGHTED = ji.Importance()
 FIELDS = {"all": (0.0, 3000.0), "strong": (500.0, 3000.0), "weak": (0.0, 300.0)}
 ALONE = ("weighted", "density")
 
 
 def shipped_density() -> ji.sampling.Importance:
     """Weights on the trained density that comes with the package."""
-    return ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow, 1)
+    return ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow)
 
 
 METHODS = {

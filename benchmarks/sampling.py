@@ -53,7 +53,7 @@ def weighted(problem: ji.Problem, data: np.ndarray, name: str, method: ji.Import
     found = draw(problem, data, key=jax.random.key(1), method=method)
     seconds = (time.perf_counter() - begin) / len(data)
     size = found.scalars["weights_ess"]
-    fraction = size / (method.oversampling * method.base.n_draws)
+    fraction = size / (method.proposals)
     print(
         f"  {name:<22} {1e3 * seconds:.1f} ms per pixel, {np.median(size):.0f} effective draws (median), "
         f"{1e6 * seconds / np.median(size):.1f} ms for 1000; effective fraction median {np.median(fraction):.3f}, 10 % "
@@ -64,8 +64,8 @@ def weighted(problem: ji.Problem, data: np.ndarray, name: str, method: ji.Import
 
 def automatic(problem: ji.Problem, data: np.ndarray) -> None:
     """What `auto` takes and costs, and its widths and medians beside HMC's."""
-    density = ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow, 1)
-    method = ji.Auto(ji.Importance(oversampling=1), density, ji.HMC())
+    density = ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow)
+    method = ji.Auto(ji.Importance(), density, ji.HMC())
     modes = ji.fit(problem, data)
     draw(problem, data, key=jax.random.key(0), method=method, initial=modes)
     begin = time.perf_counter()
@@ -147,9 +147,9 @@ def main() -> None:
     found = ours(problem, data, "jaxinv NUTS", ji.NUTS())
     ours(problem, data, "jaxinv HMC", ji.HMC())
     more = simulated(CASE, 4 * n)[2]
-    weighted(problem, more, "weighted t", ji.Importance(oversampling=1))
-    weighted(problem, more, "weighted normal", ji.Importance(ji.Laplace(), 1))
-    weighted(problem, more, "weighted density", ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow, 1))
+    weighted(problem, more, "weighted t", ji.Importance())
+    weighted(problem, more, "weighted normal", ji.Importance(ji.Laplace()))
+    weighted(problem, more, "weighted density", ji.Importance(load_density(WEIGHTS / "hinode_posterior").flow))
     automatic(problem, more)
     few = min(n, 5)
     ensemble(emcee, problem, data[:few], found)

@@ -160,7 +160,9 @@ class SampleConfig(InvertConfig):
     degrees: Positive = option(
         10.0, "of freedom of Student's t in place of the normal distribution (importance, auto)", _SAMPLER
     )
-    oversampling: Count = option(1, "times as many draws of it as are kept (importance, auto)", _SAMPLER, ge=1)
+    proposals: Count = option(
+        4000, "draws of it that are weighed, at least as many as are kept (importance, auto)", _SAMPLER, ge=100
+    )
     thin: Count = option(1, "keep every so-many-th draw in the store of draws", _SAMPLER, ge=1)
     memory: Positive = option(1.0, "draws held in memory at a time [GiB]", _SAMPLER)
 

@@ -59,7 +59,7 @@ def method_of(config: SampleConfig, density: TrainedDensity | None = None) -> Me
         if density is not None:
             bases.append(density.flow)
         bases = [dataclasses.replace(base, n_draws=config.chains * config.draws) for base in bases]
-        return Auto(*(Importance(base, config.oversampling) for base in bases), hmc)
+        return Auto(*(Importance(base, config.proposals) for base in bases), hmc)
     n_draws = 4 * config.draws
     svi = SVI(
         n_draws=n_draws,
@@ -72,7 +72,7 @@ def method_of(config: SampleConfig, density: TrainedDensity | None = None) -> Me
     if config.method == "laplace":
         return Laplace(n_draws=n_draws)
     base = svi if config.base == "svi" else Laplace(n_draws=n_draws, degrees=config.degrees)
-    return Importance(base, config.oversampling)
+    return Importance(base, config.proposals)
 
 
 def sample_maps(

@@ -281,7 +281,7 @@ def density_report(flow: Flow, stated: Statement, n: int, key: Any) -> dict[str,
     numbers: dict[str, Any] = {}
     either = np.zeros(n, bool)
     for name, base in (("normal", Laplace(degrees=10.0)), ("density", flow)):
-        method = Importance(base, 1)
+        method = Importance(base)
         found = draw(problem, data, key=key, method=method, fixed=known, initial=modes)
         passed = found.status == PosteriorStatus.CONVERGED
         fraction = found.scalars["weights_ess"] / base.n_draws

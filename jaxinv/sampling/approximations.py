@@ -156,21 +156,20 @@ class Importance(Method):
     shape of the weights' tail, `pareto_k`, and their effective number, `weights_ess`, tell whether to rely on them.
 
     Attributes:
-        base: the approximation, `Laplace(degrees=10)` by default; several times as many draws are made of it as are
-            kept.
-        oversampling: how many times.
+        base: the approximation, `Laplace(degrees=10)` by default; its `n_draws` are kept.
+        proposals: how many of its draws are weighed, at least as many as are kept.
     """
 
     base: Approximation
-    oversampling: int = eqx.field(static=True, default=5)
+    proposals: int = eqx.field(static=True, default=4000)
 
-    def __init__(self, base: Approximation | None = None, oversampling: int = 5) -> None:
+    def __init__(self, base: Approximation | None = None, proposals: int = 4000) -> None:
         self.base = Laplace(degrees=10.0) if base is None else base
-        self.oversampling = oversampling
         if not isinstance(self.base, Approximation):
-            raise ValueError(f"Importance corrects Laplace() or SVI(); found {base!r}")
-        if oversampling < 1:
-            raise ValueError(f"oversampling must be 1 or more; found {oversampling}")
+            raise ValueError(f"Importance corrects Laplace(), SVI() or a trained density; found {base!r}")
+        if proposals < 100:
+            raise ValueError(f"proposals must be 100 or more; found {proposals}")
+        self.proposals = max(proposals, self.base.n_draws)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -184,7 +183,7 @@ class Importance(Method):
         fit, place, pick = jax.random.split(key, 3)
         density, scalars = self.base.approximate(target, fit)
         n = self.base.n_draws
-        x, log_q = density(place, n * self.oversampling)
+        x, log_q = density(place, self.proposals)
         lp = jax.lax.map(target.log_density, x, batch_size=64)
         weights, pareto_k = smoothed_weights(lp - log_q)
         size = 1 / jnp.sum(jnp.exp(2 * weights))

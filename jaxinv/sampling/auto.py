@@ -30,7 +30,7 @@ class Auto(eqx.Module):
     methods: tuple[Method, ...]
 
     def __init__(self, *methods: Method) -> None:
-        self.methods = methods or (Importance(oversampling=1), HMC())
+        self.methods = methods or (Importance(), HMC())
         for method in self.methods:
             if not isinstance(method, Method):
                 raise ValueError(f"Auto tries methods such as Importance() and HMC(); found {method!r}")

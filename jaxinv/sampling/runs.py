@@ -17,6 +17,7 @@ from jaxinv.compute.progress import Advance
 from jaxinv.noise import Samplewise
 from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.sampling import programs
+from jaxinv.sampling.approximations import Importance
 from jaxinv.sampling.auto import Auto
 from jaxinv.sampling.diagnostics import Convergence, bfmi, reliable_pareto_k
 from jaxinv.sampling.methods import Chains, Draws, Method
@@ -215,10 +216,10 @@ def status_of(work: Work, finished: dict[str, Any]) -> np.ndarray:
         status[scalars["divergences"] > _DIVERGENT * steps] = PosteriorStatus.DIVERGENT
         status[~_agree(method, finished)] = PosteriorStatus.NOT_CONVERGED
     if "pareto_k" in scalars:
-        n_draws = math.prod(method.shape)
-        reliable = scalars["pareto_k"] < reliable_pareto_k(n_draws)
+        assert isinstance(method, Importance)
+        reliable = scalars["pareto_k"] < reliable_pareto_k(method.proposals)
         # Weights whose tail is not seen at all: a few draws have the weight of all.
-        reliable &= scalars["weights_ess"] > min(_LEAST_ESS, n_draws / 2)
+        reliable &= scalars["weights_ess"] > min(_LEAST_ESS, method.proposals / 2)
         status[~reliable] = PosteriorStatus.UNRELIABLE_WEIGHTS
     lp = finished["stats"]["lp"].reshape(n, -1)
     found = np.all(np.isfinite(lp) & (lp > -1e11), axis=1)

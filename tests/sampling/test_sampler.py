@@ -226,14 +226,14 @@ def test_weights_that_cannot_be_relied_on_are_flagged() -> None:
     curved = Problem(Banana(), Gaussian(0.01), {"a": dist.Normal(0.0, 3.0), "b": dist.Normal(0.0, 100.0)})
     found = draw(curved, np.zeros(1), key=KEY, method=method)
     assert found.status == PosteriorStatus.UNRELIABLE_WEIGHTS
-    assert found.scalars["weights_ess"] < 400  # of 5000
+    assert found.scalars["weights_ess"] < 400  # of 4000
 
 
 def test_auto_takes_weights_where_they_pass_and_chains_elsewhere() -> None:
     # Where the data say nothing the posterior is the prior, which is normal; where they do, it is a parabola.
     problem = Problem(Banana(), Gaussian(1.0), {"a": dist.Normal(0.0, 1.0), "b": dist.Normal(0.0, 3.0)})
     data = Observation(np.zeros((4, 1), np.float32), sigma=np.array([[1e3], [0.4], [1e3], [0.4]], np.float32))
-    heavy = Importance(Laplace(n_draws=2000, degrees=3.0), 1)
+    heavy = Importance(Laplace(n_draws=2000, degrees=3.0), 2000)
     method = ji.Auto(heavy, HMC(n_warmup=200, n_draws=500, ess=100, r_hat=1.05))
     seen = []
     found = draw(problem, data, key=KEY, method=method, advance=lambda *counts: seen.append(counts))
@@ -250,7 +250,7 @@ def test_auto_takes_weights_where_they_pass_and_chains_elsewhere() -> None:
     assert found.ess_bulk["a"][0] == pytest.approx(found.scalars["weights_ess"][0])
     assert np.sum(seen, axis=0)[0] == 4
     # As the chains alone would have it, and nothing is left for them.
-    only = draw(problem, np.zeros((2, 1)), key=KEY, method=ji.Auto(Importance(Laplace(n_draws=2000), 1)))
+    only = draw(problem, np.zeros((2, 1)), key=KEY, method=ji.Auto(Importance(Laplace(n_draws=2000), 2000)))
     assert only.draws["a"].shape == (2, 1, 2000)
     with pytest.raises(ValueError, match="must make as many draws of an object; found 4000 of Importance, 40 of HMC"):
         ji.Auto(Importance(), HMC(n_draws=10))
@@ -258,9 +258,21 @@ def test_auto_takes_weights_where_they_pass_and_chains_elsewhere() -> None:
         ji.Auto("hmc")
 
 
+def test_few_draws_are_kept_of_many_that_are_weighed() -> None:
+    problem, data, mean, covariance = polynomial(4)
+    method = Importance(Laplace(n_draws=100, degrees=5.0))
+    found = draw(problem, data, key=KEY, method=method)
+    assert found.draws["coefficients"].shape == (3, 1, 100, 5)
+    assert np.all(found.status == PosteriorStatus.CONVERGED)
+    assert np.all(found.scalars["weights_ess"] > 400)
+    np.testing.assert_array_equal(found.ess_bulk["coefficients"], 100)
+    off = (found.draws["coefficients"].mean((1, 2)) - mean) / np.sqrt(np.diagonal(covariance))
+    assert np.max(np.abs(off)) < 0.4  # of 100 independent draws
+
+
 def test_heavy_tails_do_not_change_what_weights_make_of_them() -> None:
     problem, data, mean, covariance = polynomial(1)
-    found = draw(problem, data, key=KEY, method=Importance(Laplace(n_draws=8000, degrees=5.0), 1))
+    found = draw(problem, data, key=KEY, method=Importance(Laplace(n_draws=8000, degrees=5.0)))
     spread = np.sqrt(np.diagonal(covariance))
     off = (found.draws["coefficients"].mean((1, 2)) - mean) / spread
     assert np.max(np.abs(off)) < 0.06
@@ -343,8 +355,10 @@ def test_bad_input() -> None:
         ji.sample(problem, data, key=KEY, method="nuts")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="the data hold no object"):
         draw(problem, data[:0], key=KEY)
-    with pytest.raises(ValueError, match=r"Importance corrects Laplace\(\) or SVI\(\)"):
+    with pytest.raises(ValueError, match=r"Importance corrects Laplace\(\), SVI\(\) or a trained density"):
         Importance(HMC())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="proposals must be 100 or more"):
+        Importance(proposals=10)
     with pytest.raises(ValueError, match="max_steps must be 1 or more"):
         HMC(max_steps=0)
     with pytest.raises(ValueError, match="max_tree_depth must be 1 or more"):
