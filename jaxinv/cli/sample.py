@@ -58,8 +58,9 @@ def sample(
 
     It reads what `jaxinv invert` reads and takes its options. The result has, for each parameter, the median, the 16
     and 84 percent quantiles, R-hat and the effective sample size, and for each pixel divergences, a posterior
-    predictive p-value and a status; as Zarr, or with --store, also the draws. With --method auto, ROUTE says how the
-    draws of a pixel came about. An interrupted run is resumed by the same command.
+    predictive p-value and a status; as Zarr, or with --store, also the draws. ROUTE says how the draws of a pixel came
+    about: by weights where they can be relied on, by chains elsewhere. An interrupted run is resumed by the same
+    command.
 
         jaxinv sample cube.fits -o posterior.fits --region 10 30 40 60
         jaxinv sample cube.fits -o posterior.fits --method hmc --store draws.zarr --thin 10

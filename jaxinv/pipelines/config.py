@@ -131,7 +131,7 @@ class SampleConfig(InvertConfig):
     """Options of `sample`: those of the inversion that finds the modes, and how the posteriors are drawn from."""
 
     method: Literal["auto", "hmc", "nuts", "laplace", "svi", "importance"] = option(
-        "hmc",
+        "auto",
         "auto (for each pixel the cheapest of importance, a trained density and hmc that passes), hmc, nuts, laplace, "
         "svi or importance, which corrects laplace by weights",
         _SAMPLER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -29,7 +30,7 @@ from jaxinv.sampling.methods import Method
 from jaxinv.sampling.runs import default_group
 from jaxinv.sampling.sampler import bytes_per_object
 
-_GROUPS = 16
+_GROUPS = 64
 """Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
 
 
@@ -146,7 +147,8 @@ class PosteriorRun(Run[PosteriorMap]):
         if self.config.chunk_size:
             return self.config.chunk_size
         fits = int(self.config.memory * 2**30 / bytes_per_object(self.ready.problem, self.method))
-        return int(np.clip(fits, 1, _GROUPS * default_group(self.method) * len(jax.devices())))
+        group = default_group(self.method, math.prod(self.ready.problem.prediction_shape()))
+        return int(np.clip(fits, 1, _GROUPS * group * len(jax.devices())))
 
     def read(self, start: int, stop: int) -> Any:
         pixels = np.arange(start, stop)

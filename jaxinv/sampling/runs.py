@@ -24,6 +24,8 @@ from jaxinv.sampling.methods import Chains, Draws, Method
 
 _DIVERGENT = 1e-3
 _LEAST_ESS = 400
+_SAMPLES = 8192
+"""Predicted together on a CPU: chains of more samples gain nothing by more company."""
 
 
 class Piece(NamedTuple):
@@ -47,7 +49,8 @@ class Work(NamedTuple):
     def size(self) -> int:
         """How many objects are worked on together: by the size of the whole batch, so that gaps make no new program."""
         n_devices = len(jax.devices())
-        return n_devices * min(default_group(self.method), -(-self.n // n_devices))
+        n_samples = math.prod(jax.tree.leaves(self.rows.observed)[0].shape[1:])
+        return n_devices * min(default_group(self.method, n_samples), -(-self.n // n_devices))
 
     def pick(self, tree: Any, index: np.ndarray) -> Any:
         return jax.tree.map(lambda x: x[index], tree)
@@ -63,10 +66,16 @@ class Work(NamedTuple):
         return out
 
 
-def default_group(method: Method | Auto) -> int:
-    """Objects sampled together on one device: 64 chains on a CPU, whose cache they fit, 16384 on an accelerator."""
+def default_group(method: Method | Auto, n_samples: int) -> int:
+    """Objects sampled together on one device: 16384 chains on an accelerator, on a CPU as few as keep it busy.
+
+    So that few are idle where only some objects go on: 16, or, of data of so few samples that what they cost is to
+    start operations on them, up to 64.
+    """
     chains = method.shape[0] if isinstance(method, Chains) else 1
-    return max((64 if jax.default_backend() == "cpu" else 16384) // chains, 1)
+    if jax.default_backend() != "cpu":
+        return max(16384 // chains, 1)
+    return max(int(np.clip(_SAMPLES // max(n_samples, 1), 16, 64)) // chains, 1)
 
 
 def run(work: Work, place: Any, keys: Array) -> dict[str, Any]:
