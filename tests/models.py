@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from jaxinv.compute.store import Store
 from jaxinv.forward import Forward, Parameter, Parameters
+from jaxinv.training import Checkpoints
 
 X = np.linspace(0, 2, 30)
 """Copied where it is used: JAX 0.10 keeps constants by identity, in the precision in which it first met them."""
@@ -113,3 +114,16 @@ def compilations(work: Callable[[], object]) -> int:
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     return sum(event.endswith("jaxpr_to_mlir_module_duration") for event in seen)
+
+
+def interrupted_after(part: str, step: int, monkeypatch: Any) -> None:
+    """The next training that keeps its state is interrupted once, after a checkpoint of one of its parts."""
+    saved, stops = Checkpoints.save, [(part, step)]
+
+    def save(self: Checkpoints, step: int, state: Any) -> None:
+        saved(self, step, state)
+        if (self._path.name, step) in stops:
+            stops.clear()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", save)

@@ -8,6 +8,7 @@ import pytest
 
 from jaxinv.cli import main
 from jaxinv.training import keeper
+from tests.models import interrupted_after
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
 CONFIG = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
@@ -35,20 +36,9 @@ def arrays(folder: str) -> dict[str, np.ndarray]:
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(config, monkeypatch, capsys) -> None:
     name = config()
     assert main(["train", name, "-o", "whole", "--quiet"]) == 0
-    saved = keeper.Checkpoints.save
-
-    stops = [("loop", 5)]
-
-    def interrupted(self, step, state):
-        saved(self, step, state)
-        if stops and (self._path.name, step) == stops[0]:
-            stops.pop(0)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keeper.Checkpoints, "save", interrupted)
+    interrupted_after("loop", 5, monkeypatch)
     assert main(["train", name, "-o", "parts", "--quiet"]) == 130
     assert "the last checkpoint is kept in parts.partial; the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr(keeper.Checkpoints, "save", saved)
     # Another configuration does not go on from it.
     assert main(["train", name, "-o", "parts", "--quiet", "--seed", "5"]) == 2
     assert "holds a training with another options" in capsys.readouterr().err

@@ -1,13 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
+import jaxinv as ji
 from jaxinv.networks import Network
 from jaxinv.training import Checkpoints, Training, TrainingError, train
+from tests.models import Decay, interrupted_after
 
 KEY = jax.random.key(0)
 SHORT = Training(steps=60, batch_size=16, learning_rate=1e-2, evaluate=20, n_validation=64)
@@ -105,6 +109,33 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     # A finished one is not trained again.
     done = learn(keeper=Checkpoints(tmp_path / "broken", {"config": "a"}))
     np.testing.assert_array_equal(done.curve.loss, whole.curve.loss)
+
+
+PRIOR = {"amplitude": dist.Uniform(0.5, 2.0), "rate": dist.Uniform(0.2, 3.0), "background": 0.0}
+FEW = Training(steps=60, batch_size=8, evaluate=10, n_validation=8)
+
+
+def emulated(keeper: Checkpoints) -> Any:
+    method = ji.Emulator(settings={"width": 8, "depth": 1}, n_report=100)
+    return ji.emulate(Decay(), PRIOR, method, FEW, key=KEY, keeper=keeper, progress=False).core.network
+
+
+def density(keeper: Checkpoints) -> Any:
+    problem = ji.Problem(Decay(), ji.noise.Gaussian(0.1), PRIOR)
+    method = ji.NormalizingFlow(width=8, depth=1, layers=2, examples=100)
+    found = ji.amortize(problem, method, FEW, key=KEY, keeper=keeper, progress=False)
+    return found.network
+
+
+@pytest.mark.parametrize(("teach", "part", "step"), [(emulated, "round_1", 10), (density, "parts", 10)])
+def test_a_surrogate_and_a_density_too(teach: Any, part: str, step: int, tmp_path: Path, monkeypatch) -> None:
+    whole = teach(Checkpoints(tmp_path / "whole", {}))
+    interrupted_after(part, step, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        teach(Checkpoints(tmp_path / "parts", {}))
+    resumed = teach(Checkpoints(tmp_path / "parts", {}))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_another_run_and_a_damaged_checkpoint_are_refused(tmp_path: Path) -> None:
