@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxinv.networks import Network
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import PosteriorRoute
-from jaxinv.sampling.approximations import Approximant, Approximation
+from jaxinv.sampling.approximations import Approximant, Approximation, student_t_density, student_t_draws
 from jaxinv.sampling.target import Target
 from jaxinv.training import folder
 
@@ -23,12 +23,19 @@ FAR = 30.0
 """Coordinates of a truth beyond which the fit has ended somewhere else; not trained on."""
 
 
+_DEGREES = 5.0
+"""Of freedom of the noise."""
+_ASIDE, _LARGE = (-3.0, -1.5, 1.5, 3.0), 100.0
+"""Standard deviations from the mode at which the departure from normal is looked at; and as large as it is told."""
+
+
 class Flow(Approximation):
     """A density q(x | context) that was trained on simulated objects; made by `amortize`, used as `Laplace()` is.
 
     x are the target's coordinates: distances from the mode in units of the normal approximation's widths. The context
-    is where the mode lies and how wide the approximation is. So the flow has to learn only how a posterior differs from
-    a normal distribution; where it does not, it has nothing to do.
+    is where the mode lies, how wide the approximation is and how the posterior departs from it along each axis. So the
+    flow has to learn only how a posterior differs from a normal distribution; where it does not, it has little to do.
+    Its noise is Student's t, so that its tails are heavy enough to be corrected by weights.
 
     Attributes:
         network: a `ConditionalFlow`.
@@ -49,11 +56,11 @@ class Flow(Approximation):
                 f"{target.dimension}: train one for it"
             )
         context = self.context(target)
-        n, dtype = target.dimension, target.centre.dtype
 
         def density(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
-            noise = jax.random.normal(key, (count, n), dtype)
-            return jax.vmap(lambda e: self.network(e, context, method="transform"))(noise)
+            noise = student_t_draws(key, (count, target.dimension), _DEGREES, target.centre.dtype)
+            x, change = jax.vmap(lambda e: self.network(e, context, method="transform"))(noise)
+            return x, student_t_density(noise, _DEGREES) - change
 
         return density, {}
 
@@ -61,10 +68,6 @@ class Flow(Approximation):
     def dimension(self) -> int:
         """The number of coordinates of the posteriors that it was trained for."""
         return dict(self.network.settings)["n"]
-
-    def log_density(self, target: Target, x: Array) -> Array:
-        """Log q of coordinates `(n,)`, a scalar."""
-        return self.network(x, self.context(target), method="log_density")
 
     def context(self, target: Target) -> Array:
         """What the flow is told of a target, standardized."""
@@ -97,12 +100,32 @@ class Flow(Approximation):
         return found
 
 
+def log_density(network: Network, x: Array, context: Array) -> Array:
+    """Log q of coordinates `(n,)`, given a standardized context."""
+    noise, change = network(x, context, method="invert")
+    return student_t_density(noise, _DEGREES) + change
+
+
 def summary(target: Target) -> Array:
-    """Where the mode lies and how wide the normal approximation is, in numbers that do not range over decades."""
+    """Where the mode lies, how wide the normal approximation is there, and how the posterior departs from it.
+
+    The departure is that of the log density on both sides along each axis. All in numbers that do not range over
+    decades.
+    """
     width = jnp.sqrt(jnp.sum(target.factor**2, axis=1))
     unit = target.factor / width[:, None]
     correlation = jnp.matmul(unit, unit.T, precision="highest")
     upper = np.triu_indices(len(width), 1)
+    axes = jnp.eye(len(width), dtype=width.dtype)
+    points = jnp.concatenate([s * axes for s in _ASIDE])
+    density = jax.lax.map(target.log_density, jnp.concatenate([0 * axes[:1], points]), batch_size=64)
+    departure = density[1:] - density[0] + jnp.sum(points**2, axis=1) / 2
     return jnp.concatenate(
-        [jnp.arcsinh(target.centre), jnp.arcsinh(target.centre / width), jnp.log(width), correlation[upper]]
+        [
+            jnp.arcsinh(target.centre),
+            jnp.arcsinh(target.centre / width),
+            jnp.log(width),
+            correlation[upper],
+            jnp.arcsinh(jnp.clip(departure, -_LARGE, _LARGE)),
+        ]
     )

@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from tqdm import tqdm
 
 from jaxinv import priors
-from jaxinv.amortization.flow import FAR, Flow, summary
+from jaxinv.amortization.flow import FAR, Flow, log_density, summary
 from jaxinv.amortization.settings import NormalizingFlow
 from jaxinv.compute.small_matrices import solve_upper
 from jaxinv.networks import Network
@@ -26,6 +26,8 @@ from jaxinv.training.loop import Keeper, train
 from jaxinv.training.settings import Training
 
 _TOGETHER = 2048
+_JITTER = 0.1
+"""Of the standardized context, lest the network knows an example by it."""
 _HELD_OUT = 10
 """One example in so many is for validation."""
 
@@ -59,11 +61,13 @@ def train_flow(
     used, held = ((x[cut:], standard[cut:]), (x[:cut], standard[:cut]))
 
     def draw(context: Any, key: PRNGKeyArray) -> Any:
-        which = jax.random.randint(key, (), 0, len(context[0]))
-        return jax.tree.map(lambda array: jnp.asarray(array)[which], context)
+        which_key, near_key = jax.random.split(key)
+        which = jax.random.randint(which_key, (), 0, len(context[0]))
+        x, seen = jax.tree.map(lambda array: jnp.asarray(array)[which], context)
+        return x, seen + _JITTER * jax.random.normal(near_key, seen.shape, seen.dtype)
 
     def loss(network: Network, _: Any, examples: Any) -> tuple[Array, dict[str, Array]]:
-        value = -jnp.mean(jax.vmap(lambda x, c: network(x, c, method="log_density"))(*examples))
+        value = -jnp.mean(jax.vmap(lambda x, c: log_density(network, x, c))(*examples))
         return value, {"log_density": -value}
 
     trained = train(

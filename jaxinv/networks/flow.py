@@ -1,4 +1,4 @@
-"""A conditional normalizing flow: an invertible map between noise and a posterior, given a vector of context."""
+"""A conditional normalizing flow: an invertible map from noise to a posterior, given a vector of context."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConditionalFlow(nnx.Module):
         depth: hidden layers of each coupling.
         layers: couplings.
         bins: of each spline.
-        edge: beyond which the splines are straight; standard normal noise should lie inside.
+        edge: beyond which the splines are straight; most of the noise should lie inside.
         rngs: random keys of the initial weights.
     """
 
@@ -56,8 +56,8 @@ class ConditionalFlow(nnx.Module):
         )
         self.scale = _small_at_first(MLP(n_context, 2 * n, width=width, depth=depth, rngs=rngs))
 
-    def log_density(self, x: Array, context: Array) -> Array:
-        """The log density of `x`, `(n,)`, given the context, `(n_context,)`; a scalar."""
+    def invert(self, x: Array, context: Array) -> tuple[Array, Array]:
+        """The noise of which `transform` makes `x`, `(n,)`, and the log of the volume's change from `x` to it."""
         shift, log_scale = self._affine(context)
         x = (x - shift) * jnp.exp(-log_scale)
         total = -jnp.sum(log_scale)
@@ -66,18 +66,18 @@ class ConditionalFlow(nnx.Module):
             new, slope = jax.vmap(_backward, (0, 0, 0, 0))(x[np.array(bent)], *knots)
             x = x.at[np.array(bent)].set(new)
             total = total + jnp.sum(slope)
-        return total - 0.5 * jnp.sum(x**2) - 0.5 * self.n * jnp.log(2 * jnp.pi)
+        return x, total
 
     def transform(self, noise: Array, context: Array) -> tuple[Array, Array]:
-        """A draw `(n,)` from standard normal noise `(n,)`, and its log density."""
-        x, total = noise, -0.5 * jnp.sum(noise**2) - 0.5 * self.n * jnp.log(2 * jnp.pi)
+        """A draw `(n,)` from noise `(n,)`, and the log of the volume's change, given the context, `(n_context,)`."""
+        x, total = noise, jnp.zeros((), noise.dtype)
         for (kept, bent), network in zip(self.halves, self.couplings, strict=True):
             knots = self._knots(network, x, kept, bent, context)
             new, slope = jax.vmap(_forward, (0, 0, 0, 0))(x[np.array(bent)], *knots)
             x = x.at[np.array(bent)].set(new)
-            total = total - jnp.sum(slope)
+            total = total + jnp.sum(slope)
         shift, log_scale = self._affine(context)
-        return shift + jnp.exp(log_scale) * x, total - jnp.sum(log_scale)
+        return shift + jnp.exp(log_scale) * x, total + jnp.sum(log_scale)
 
     def _affine(self, context: Array) -> tuple[Array, Array]:
         shift, log_scale = jnp.split(self.scale(context), 2)

@@ -81,18 +81,30 @@ class Laplace(Approximation):
 
     def approximate(self, target: Target, key: PRNGKeyArray) -> tuple[Approximant, dict[str, Array]]:
         del key
-        n, nu, dtype = target.dimension, self.degrees, target.centre.dtype
 
         def density(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
-            x = jax.random.normal(key, (count, n), dtype)
-            if math.isinf(nu):
-                return x, -jnp.sum(x**2, -1) / 2 - n / 2 * math.log(2 * math.pi)
-            chi2 = 2 * jax.random.gamma(jax.random.fold_in(key, 1), nu / 2, (count, 1), dtype)
-            x = x * jnp.sqrt(nu / chi2)
-            norm = math.lgamma((nu + n) / 2) - math.lgamma(nu / 2) - n / 2 * math.log(nu * math.pi)
-            return x, norm - (nu + n) / 2 * jnp.log1p(jnp.sum(x**2, -1) / nu)
+            x = student_t_draws(key, (count, target.dimension), self.degrees, target.centre.dtype)
+            return x, student_t_density(x, self.degrees)
 
         return density, {}
+
+
+def student_t_draws(key: PRNGKeyArray, shape: tuple[int, int], degrees: float, dtype: Any) -> Array:
+    """Draws, `(count, n)`, of Student's t distribution in n dimensions; of the normal one at infinite degrees."""
+    x = jax.random.normal(key, shape, dtype)
+    if math.isinf(degrees):
+        return x
+    chi2 = 2 * jax.random.gamma(jax.random.fold_in(key, 1), degrees / 2, (shape[0], 1), dtype)
+    return x * jnp.sqrt(degrees / chi2)
+
+
+def student_t_density(x: Array, degrees: float) -> Array:
+    """The log density of `x`, `(..., n)`, in the same distribution."""
+    n, square = x.shape[-1], jnp.sum(x**2, -1)
+    if math.isinf(degrees):
+        return -square / 2 - n / 2 * math.log(2 * math.pi)
+    norm = math.lgamma((degrees + n) / 2) - math.lgamma(degrees / 2) - n / 2 * math.log(degrees * math.pi)
+    return norm - (degrees + n) / 2 * jnp.log1p(square / degrees)
 
 
 def normal_guide(dimension: int) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 import jaxinv as ji
 from jaxinv.amortization import Flow
+from jaxinv.amortization.flow import summary
 from jaxinv.sampling import draw
-from tests.models import Decay
+from jaxinv.sampling.target import locate
+from tests.models import Decay, Direct
 
 # A rate near its lower bound, and a background that trades against it: not a normal distribution.
 PRIOR = {"amplitude": dist.Uniform(0.5, 2.0), "rate": dist.Uniform(0.0, 2.0), "background": dist.Uniform(-1.0, 1.0)}
@@ -38,6 +40,19 @@ def test_its_widths_are_those_of_hmc(flow: Flow) -> None:
 def test_it_is_calibrated(flow: Flow) -> None:
     report = ji.calibrate(PROBLEM, flow, key=jax.random.key(5), n=120)
     assert min(report.adjusted_p_values().values()) > 1e-3
+
+
+def test_it_is_told_how_a_posterior_departs_from_normal() -> None:
+    def departures(noise: ji.noise.Noise) -> np.ndarray:
+        problem = ji.Problem(Direct(), noise, {"x": dist.Normal(0.0, 1e3)})
+        target = locate(problem, np.zeros(1, np.float32), {}, {"x": np.float32(0.1)}, {"x": np.float32(np.nan)})
+        return np.sinh(summary(target)[-4:])  # at -3, -1.5, 1.5, 3 standard deviations
+
+    np.testing.assert_allclose(departures(ji.noise.Gaussian(0.2)), 0, atol=0.05)
+    # log density -(1 + nu) / 2 log(1 + r^2 / nu) with nu = 3, whose curvature at the mode is (1 + nu) / nu.
+    x = np.array([-3, -1.5, 1.5, 3])
+    expected = x**2 / 2 - 2 * np.log1p(x**2 / 4)
+    np.testing.assert_allclose(departures(ji.noise.StudentT(0.2, 3.0)), expected, atol=0.05)
 
 
 def test_it_is_saved_as_a_folder_and_read_again(flow: Flow, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.models import cut_after
 
 QUICK = ["--method", "auto", "--warmup", "50", "--draws", "40", "--max-doublings", "0", "--chunk-size", "5"]
 AUTO = ["--method", "auto"]
-FAST = SampleConfig(method="hmc", warmup=50, draws=40, max_doublings=0, chunk_size=5)
+FAST = SampleConfig(warmup=50, draws=40, max_doublings=0, chunk_size=5)
 
 
 @pytest.fixture(scope="module")
