@@ -25,6 +25,8 @@ from jaxinv.training.data import Conditions, Example, simulated
 from jaxinv.training.loop import Keeper, train
 from jaxinv.training.settings import Training
 
+FLOW_TRAINING = Training(steps=3000, average=0.01, weight_decay=0.1)
+"""Short: every example has cost a fit, and a network soon knows so few by heart."""
 _TOGETHER = 2048
 _JITTER = 0.1
 """Of the standardized context, lest the network knows an example by it."""
@@ -71,8 +73,8 @@ def train_flow(
         return value, {"log_density": -value}
 
     trained = train(
-        network, loss, draw, used, training, key=train_key, held_out=held, keeper=keeper, progress=progress,
-        label="amortizing",
+        network, loss, draw, used, training or FLOW_TRAINING, key=train_key, held_out=held, keeper=keeper,
+        progress=progress, label="amortizing",
     )  # fmt: skip
     return eqx.tree_at(lambda f: f.network, flow, trained.network)
 

@@ -65,7 +65,7 @@ def amortize(
     Args:
         problem: forward model, noise and prior.
         method: a point estimate with errors (the default), or a posterior.
-        training: settings of the training.
+        training: settings of the training; those of a posterior are by default of a short one.
         key: of all that is drawn.
         data: real data, `(*batch, *prediction_shape)`, to be trained on beside simulated ones, or alone
             (`PointEstimate(real=1)`): scored by the misfit, since their truth is not known.

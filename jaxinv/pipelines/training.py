@@ -12,6 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from jaxinv.amortization import Flow, NormalizingFlow, PointEstimate, amortize
+from jaxinv.amortization.posterior import FLOW_TRAINING
 from jaxinv.emulation import Emulator, Surrogate, emulate
 from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation, StokesCube
@@ -32,7 +33,7 @@ _TRAININGS: dict[str, Training] = {
     "learned": Training(
         optimizer="muon", steps=6000, batch_size=512, learning_rate=8e-3, average=0.005, evaluate=250, n_validation=2048
     ),
-    "posterior": Training(steps=25_000, average=0.005, evaluate=500),
+    "posterior": FLOW_TRAINING,
     "surrogate": Training(),
 }
 _LOOP = LearnedSteps(steps=3)
