@@ -41,6 +41,8 @@ _ADDED = 4
 """Of a fixed set of examples, an extra round adds one for so many."""
 _LOOK = 4096
 """Draws from which scales and principal components are measured."""
+_FEW, _SLOW = 16, 1e-3
+"""Objects by which a forward model is timed first, and seconds for each that make it too slow for more."""
 _BATCH = 64
 """Objects computed together outside the training."""
 
@@ -381,11 +383,18 @@ def _report(
 
 
 def _seconds(function: Any, parameters: Any) -> float:
-    """Seconds for each object, in a batch; the least of three, after one to compile."""
+    """Seconds for each object, in a batch: the least of three; of a slow function the first few objects have to do."""
     run = jax.jit(lambda p: jax.lax.map(function, p, batch_size=_BATCH))
-    times = []
-    for _ in range(4):
+
+    def timed(parameters: Any) -> float:
         begin = time.perf_counter()
         jax.block_until_ready(run(parameters))
-        times.append(time.perf_counter() - begin)
-    return min(times[1:]) / len(jax.tree.leaves(parameters)[0])
+        return (time.perf_counter() - begin) / len(jax.tree.leaves(parameters)[0])
+
+    few = jax.tree.map(lambda x: x[:_FEW], parameters)
+    timed(few)  # compiles
+    alone = timed(few)
+    if alone > _SLOW:
+        return alone
+    timed(parameters)
+    return min(timed(parameters) for _ in range(3))
