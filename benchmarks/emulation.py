@@ -86,8 +86,8 @@ class SlowCloud(Cloud):
         return jax.pure_callback(integrated, shape, dict(parameters), vmap_method="sequential")
 
 
-def integrated(p: dict[str, np.ndarray]) -> np.ndarray:
-    p = {name: float(value) for name, value in p.items()}
+def integrated(parameters: dict[str, np.ndarray]) -> np.ndarray:
+    p = {name: float(value) for name, value in parameters.items()}
     out = [
         solve_ivp(lambda t, i, o=o: slope(i, t, p, o, np), (0, 1), [b], rtol=1e-10, atol=1e-10).y[0, -1]
         for o, b in zip(OFFSET, BEHIND, strict=True)
@@ -148,8 +148,8 @@ def slow(n: int = 256) -> None:
         print(f"    {name:<18}" + "".join(f"{100 * np.mean(share):>12.1f} %" for share in shares))
     evaluations = 5 * np.mean(fits[0].iterations)  # with one for each derivative
     print(
-        f"  trained in {trained:.0f} s with the model's calls; then {1e3 * seconds[1] / n:.1f} ms for a posterior, whose "
-        f"weights pass in {100 * np.mean(both):.0f} %; the model itself would take {evaluations * call:.1f} s for a fit "
+        f"  trained in {trained:.0f} s with its calls; then {1e3 * seconds[1] / n:.1f} ms for a posterior, weights "
+        f"pass in {100 * np.mean(both):.0f} %; the model itself would take {evaluations * call:.1f} s for a fit "
         f"({evaluations:.0f} calls) and {4000 * call:.0f} s for 4000 weighed draws of each object"
     )
 
