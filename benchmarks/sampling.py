@@ -53,7 +53,7 @@ def weighted(problem: ji.Problem, data: np.ndarray, name: str, method: ji.Import
     found = draw(problem, data, key=jax.random.key(1), method=method)
     seconds = (time.perf_counter() - begin) / len(data)
     size = found.scalars["weights_ess"]
-    fraction = size / (method.proposals)
+    fraction = size / method.proposals
     print(
         f"  {name:<22} {1e3 * seconds:.1f} ms per pixel, {np.median(size):.0f} effective draws (median), "
         f"{1e6 * seconds / np.median(size):.1f} ms for 1000; effective fraction median {np.median(fraction):.3f}, 10 % "

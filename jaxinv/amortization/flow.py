@@ -95,6 +95,8 @@ class Flow(Approximation):
             FolderError: the folder is not there, damaged, of another kind or version, or for another forward model.
         """
         found, card = folder.load(path, Flow)
+        if dict(found.network.settings)["n_context"] != _length(found.dimension):
+            raise folder.FolderError(f"{path} holds a density that another version of jaxinv trained: train it anew")
         if problem is not None:
             folder.check_forward(path, card, problem.forward)
         return found
@@ -104,6 +106,11 @@ def log_density(network: Network, x: Array, context: Array) -> Array:
     """Log q of coordinates `(n,)`, given a standardized context."""
     noise, change = network(x, context, method="invert")
     return student_t_density(noise, _DEGREES) + change
+
+
+def _length(n: int) -> int:
+    """Of the summary of a target in `n` dimensions."""
+    return 3 * n + n * (n - 1) // 2 + len(_ASIDE) * n
 
 
 def summary(target: Target) -> Array:

@@ -285,7 +285,7 @@ def density_report(flow: Flow, stated: Statement, n: int, key: Any) -> dict[str,
         method = Importance(base)
         found = draw(problem, data, key=key, method=method, fixed=known, initial=modes)
         passed = found.status == PosteriorStatus.CONVERGED
-        fraction = found.scalars["weights_ess"] / base.n_draws
+        fraction = found.scalars["weights_ess"] / method.proposals
         either |= passed
         for label, which in (("", field >= 0), ("_below_300_gauss", field < _WEAK)):
             if which.any():

@@ -69,8 +69,7 @@ class Work(NamedTuple):
 def default_group(method: Method | Auto, n_samples: int) -> int:
     """Objects sampled together on one device: 16384 chains on an accelerator, on a CPU as few as keep it busy.
 
-    So that few are idle where only some objects go on: 16, or, of data of so few samples that what they cost is to
-    start operations on them, up to 64.
+    That is 16 chains, or up to 64 of data of few samples. So few places stay empty where only some objects go on.
     """
     chains = method.shape[0] if isinstance(method, Chains) else 1
     if jax.default_backend() != "cpu":

@@ -1,5 +1,6 @@
 """A posterior in one pass, beside Hamiltonian Monte Carlo and known truth."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -10,8 +11,10 @@ import pytest
 import jaxinv as ji
 from jaxinv.amortization import Flow
 from jaxinv.amortization.flow import summary
+from jaxinv.networks import Network
 from jaxinv.sampling import draw
 from jaxinv.sampling.target import locate
+from jaxinv.training.folder import FolderError
 from tests.models import Decay, Direct
 
 # A rate near its lower bound, and a background that trades against it: not a normal distribution.
@@ -61,6 +64,14 @@ def test_it_is_saved_as_a_folder_and_read_again(flow: Flow, tmp_path: Path) -> N
     _, data = PROBLEM.simulate(jax.random.key(3), (3,))
     one, other = (draw(PROBLEM, data, method=f, key=jax.random.key(1)) for f in (flow, again))
     np.testing.assert_array_equal(one.draws["rate"], other.draws["rate"])
+
+
+def test_a_density_that_is_told_something_else_is_refused(flow: Flow, tmp_path: Path) -> None:
+    settings = dict(flow.network.settings) | {"n_context": 12}
+    old = Network.new("flow", settings)
+    dataclasses.replace(flow, network=old, mean=flow.mean[:12], spread=flow.spread[:12]).save(tmp_path, PROBLEM)
+    with pytest.raises(FolderError, match="holds a density that another version of jaxinv trained: train it anew"):
+        Flow.load(tmp_path, PROBLEM)
 
 
 def test_another_problem_is_refused(flow: Flow) -> None:
