@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
 from jaxinv.training.coding import ParameterCoding
-from jaxinv.training.data import Conditions, Example, simulated
+from jaxinv.training.data import Conditions, Example, simulated, simulator
 
 _SOFT = 10.0
 """Standard deviations of the noise up to which rows of both signs are seen on a linear scale; then as a square root."""
@@ -66,7 +67,7 @@ class DataCoding(eqx.Module):
         noise = problem.samplewise
         known = ParameterCoding.of(conditions.known, tuple(problem.forward.units)) if conditions.known else None
         keys = jax.random.split(key, n)
-        draw = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+        draw = simulator(problem, conditions)
         made = draw(keys)
         shape = made.clean.shape[1:]
         rows = shape[0] if len(shape) > 1 else 1
@@ -190,7 +191,7 @@ class AnswerCoding(eqx.Module):
             truth = framed(problem, simulated(problem, conditions, key))
             return coordinates.vector(truth), layout.ravel(truth)
 
-        vector, parameters = jax.jit(lambda k: jax.lax.map(one, k, batch_size=64))(jax.random.split(key, n))
+        vector, parameters = jax.jit(lambda k: map_in_groups(one, k, 64))(jax.random.split(key, n))
         vector, parameters = np.asarray(vector), np.asarray(parameters)
 
         def spread(x: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from jaxinv.amortization.coding import AnswerCoding, DataCoding, Seen, turned
 from jaxinv.amortization.settings import PointEstimate
 from jaxinv.compute import batch
 from jaxinv.compute.devices import over_devices
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.networks import Network
 from jaxinv.observation import Observation
 from jaxinv.optimize.fit import Result, lapack_of, summarize, to_solution
@@ -168,7 +169,7 @@ PARTS = (PointEstimate, AnswerCoding, ParameterCoding, DataCoding, *NOISES)
 
 
 def _objects(common: Any, inputs: Any) -> dict[str, Any]:
-    return jax.lax.map(lambda item: _answer(*common, *item), inputs, batch_size=_BATCH)
+    return map_in_groups(lambda item: _answer(*common, *item), inputs, _BATCH)
 
 
 def _answer(estimator: PointEstimator, problem: Problem, observed: Any, known: Any) -> dict[str, Any]:

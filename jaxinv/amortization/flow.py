@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.networks import Network
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import PosteriorRoute
@@ -125,7 +126,7 @@ def summary(target: Target) -> Array:
     upper = np.triu_indices(len(width), 1)
     axes = jnp.eye(len(width), dtype=width.dtype)
     points = jnp.concatenate([s * axes for s in _ASIDE])
-    density = jax.lax.map(target.log_density, jnp.concatenate([0 * axes[:1], points]), batch_size=64)
+    density = map_in_groups(target.log_density, jnp.concatenate([0 * axes[:1], points]), 64)
     departure = density[1:] - density[0] + jnp.sum(points**2, axis=1) / 2
     return jnp.concatenate(
         [

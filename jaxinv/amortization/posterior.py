@@ -14,6 +14,7 @@ from tqdm import tqdm
 from jaxinv import priors
 from jaxinv.amortization.flow import FAR, Flow, log_density, summary
 from jaxinv.amortization.settings import NormalizingFlow
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.compute.small_matrices import solve_upper
 from jaxinv.networks import Network
 from jaxinv.observation import Observation
@@ -21,7 +22,7 @@ from jaxinv.optimize import fit
 from jaxinv.problem import Problem
 from jaxinv.sampling.programs import locate_all
 from jaxinv.sampling.target import Target
-from jaxinv.training.data import Conditions, Example, simulated
+from jaxinv.training.data import Conditions, Example, simulator
 from jaxinv.training.loop import Keeper, train
 from jaxinv.training.settings import Training
 
@@ -83,7 +84,7 @@ def _examples(
     problem: Problem, conditions: Conditions, n: int, key: PRNGKeyArray, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of the truth, and context, of `n` simulated objects."""
-    make = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+    make = simulator(problem, conditions)
     parts = []
     with tqdm(total=n, unit="obj", desc="simulating", disable=not progress, dynamic_ncols=True) as bar:
         for start in range(0, n, _TOGETHER):
@@ -115,4 +116,4 @@ def _seen(problem: Problem, made: Example, place: Any, keys: Array) -> tuple[Arr
         x = solve_upper(target.factor.T, z - target.centre)
         return x, summary(target)
 
-    return jax.lax.map(one, (made, place, keys), batch_size=64)
+    return map_in_groups(one, (made, place, keys), 64)

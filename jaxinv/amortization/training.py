@@ -21,6 +21,7 @@ from jaxinv.amortization.posterior import train_flow
 from jaxinv.amortization.settings import NormalizingFlow, PointEstimate
 from jaxinv.amortization.simulation import Lesson, Source
 from jaxinv.compute import batch
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.observation import Observation
 from jaxinv.optimize.normal import whitened
 from jaxinv.problem import Problem
@@ -256,7 +257,7 @@ def judged(estimator: PointEstimator, problem: Problem, conditions: Conditions, 
         off = distances(problem, parameters, framed(problem, example))
         return jnp.abs(off) / (jnp.exp(estimator.log_error(raw, seen)) * estimator.answer.deviation)
 
-    run = jax.jit(lambda key: jax.lax.map(one, jax.random.split(key, _JUDGED), batch_size=256))
+    run = jax.jit(lambda key: map_in_groups(one, jax.random.split(key, _JUDGED), 256))
     first, second = (np.asarray(run(k)) for k in jax.random.split(key))
     factor = (np.quantile(first, 0.9, axis=0) / 1.6449).astype(np.float32)
     coverage = np.mean(second <= 1.6449 * factor, axis=0).astype(np.float32)

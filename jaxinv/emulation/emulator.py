@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.emulation.report import Report
 from jaxinv.emulation.surrogate import EmulatedCore, Surrogate, output_coding
 from jaxinv.forward import Forward, Parameters, as_forward
@@ -242,7 +243,7 @@ def _some(key: PRNGKeyArray, n: int, n_hard: Array) -> Array:
 
 def _worst(predict: Any, looked: _Example) -> dict[str, Array]:
     """The parameters at which the largest error of a prediction is largest."""
-    run = jax.jit(lambda p: jax.lax.map(predict, p, batch_size=_BATCH))
+    run = jax.jit(lambda p: map_in_groups(predict, p, _BATCH))
     off = np.abs(np.asarray(run(looked.parameters)) - np.asarray(looked.prediction)).max(axis=1)
     order = np.argsort(off)[-max(int(_WORST * len(off)), min(8, len(off))) :]
     return {name: x[order] for name, x in looked.parameters.items()}
@@ -334,7 +335,7 @@ class _Source(eqx.Module):
     ) -> _Example:
         """`n` of them."""
         make = partial(self.whole, jacobian=jacobian) if size is None else partial(self.one, size=size, hard=hard)
-        return jax.jit(lambda keys: jax.lax.map(make, keys, batch_size=_BATCH))(jax.random.split(key, n))
+        return jax.jit(lambda keys: map_in_groups(make, keys, _BATCH))(jax.random.split(key, n))
 
 
 def _network(method: Emulator, n_in: int, n_out: int, shape: tuple[int, ...], key: PRNGKeyArray) -> Network:
@@ -358,7 +359,7 @@ def _report(
     def both(parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         return predict(parameters), jax.jacfwd(predict)(parameters) if method.jacobian else {}
 
-    found, derivatives = jax.jit(lambda p: jax.lax.map(both, p, batch_size=_BATCH))(fresh.parameters)
+    found, derivatives = jax.jit(lambda p: map_in_groups(both, p, _BATCH))(fresh.parameters)
     # One line for each row of the prediction: a Stokes parameter, or all where it is a vector.
     rows = source.shape[0] if len(source.shape) > 1 else 1
     error = np.abs(np.asarray(found).reshape(method.n_report, -1) - np.asarray(fresh.prediction))
@@ -384,7 +385,7 @@ def _report(
 
 def _seconds(function: Any, parameters: Any) -> float:
     """Seconds for each object, in a batch: the least of three; of a slow function the first few objects have to do."""
-    run = jax.jit(lambda p: jax.lax.map(function, p, batch_size=_BATCH))
+    run = jax.jit(lambda p: map_in_groups(function, p, _BATCH))
 
     def timed(parameters: Any) -> float:
         begin = time.perf_counter()

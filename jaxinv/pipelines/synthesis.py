@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxinv.compute.devices import over_devices
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.compute.progress import Advance
 from jaxinv.compute.run import Run, Work
 from jaxinv.compute.store import Store
@@ -167,7 +168,7 @@ def _predict(common: Any, inputs: Any) -> Any:
         spectrum = forward(parameters)
         return spectrum + noise * jax.random.normal(jax.random.fold_in(key, identity), spectrum.shape, spectrum.dtype)
 
-    return jax.lax.map(one, inputs, batch_size=_IN_CACHE)
+    return map_in_groups(one, inputs, _IN_CACHE)
 
 
 def _maps(forward: Forward, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from jaxinv.results.solution import Status
 from jaxinv.sampling import Importance, Laplace, draw
 from jaxinv.spectra.lines import find_lines
 from jaxinv.training import Checkpoints, Conditions, Training
-from jaxinv.training.data import simulated
+from jaxinv.training.data import simulator
 from jaxinv.unrolling import LearnedSteps, Unrolled, unroll
 
 _KINDS: dict[str, Any] = {"learned": PointEstimate, "posterior": NormalizingFlow, "surrogate": Emulator}
@@ -230,7 +230,7 @@ def report(network: Unrolled, stated: Statement, n: int, key: Any) -> dict[str, 
         chi2, at or below the truth's, and converged by the solver's own test; microseconds a spectrum.
     """
     problem, conditions = stated.problem, stated.conditions
-    make = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+    make = simulator(problem, conditions)
     made = make(jax.random.split(key, n))
     known = {name: np.asarray(x) for name, x in made.known.items()}
     data = jax.tree.map(np.asarray, made.observed)
@@ -273,7 +273,7 @@ def density_report(flow: Flow, stated: Statement, n: int, key: Any) -> dict[str,
         of draws: from the normal approximation, from the density, from either; of all, and of weak fields.
     """
     problem, conditions = stated.problem, stated.conditions
-    make = jax.jit(lambda keys: jax.lax.map(lambda k: simulated(problem, conditions, k), keys, batch_size=64))
+    make = simulator(problem, conditions)
     made = make(jax.random.split(key, n))
     known = {name: np.asarray(x) for name, x in made.known.items()}
     data = jax.tree.map(np.asarray, made.observed)

@@ -19,6 +19,7 @@ from numpyro.infer import SVI as Variational
 from numpyro.infer import Trace_ELBO
 from numpyro.optim import ClippedAdam
 
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.results.posterior import PosteriorRoute
 from jaxinv.sampling.diagnostics import smoothed_weights
 from jaxinv.sampling.methods import Draws, Method
@@ -59,7 +60,7 @@ class Approximation(Method):
         fit, place = jax.random.split(key)
         density, scalars = self.approximate(target, fit)
         x, log_q = density(place, self.n_draws)
-        lp = jax.lax.map(target.log_density, x, batch_size=64)
+        lp = map_in_groups(target.log_density, x, 64)
         return Draws(x[None], {"lp": lp[None], "log_q": log_q[None], **scalars})
 
 
@@ -196,7 +197,7 @@ class Importance(Method):
         density, scalars = self.base.approximate(target, fit)
         n = self.base.n_draws
         x, log_q = density(place, self.proposals)
-        lp = jax.lax.map(target.log_density, x, batch_size=64)
+        lp = map_in_groups(target.log_density, x, 64)
         weights, pareto_k = smoothed_weights(lp - log_q)
         size = 1 / jnp.sum(jnp.exp(2 * weights))
         # Systematic resampling: one uniform number for all draws has the least variance.

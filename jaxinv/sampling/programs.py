@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.compute.devices import mesh_of, place, spread
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
@@ -79,7 +80,7 @@ def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: A
         return target.coordinates, target.centre, target.factor
 
     items = (observed, known, start, error)
-    return jax.lax.map(one, items, batch_size=_few(len(jax.tree.leaves(items)[0])))
+    return map_in_groups(one, items, _few(len(jax.tree.leaves(items)[0])))
 
 
 def begin(method: Chains, problem: Problem, inputs: Any, keys: Array) -> Any:
@@ -124,7 +125,7 @@ def _draw_all(method: Method, problem: Problem, inputs: Any, keys: Array, mesh: 
         inputs, key = item
         return method.draw(_target(problem, inputs), key)
 
-    return spread(lambda *items: jax.lax.map(draw, items, batch_size=_few(len(keys))), mesh, inputs, keys)
+    return spread(lambda *items: map_in_groups(draw, items, _few(len(keys))), mesh, inputs, keys)
 
 
 def _target(problem: Problem, inputs: Any) -> Target:
@@ -216,7 +217,7 @@ def _misfit(problem: Problem, observed: Any, known: Any, free: dict[str, Array],
             exceeds = problem.noise.misfit(prediction, replicate) >= real
         return real, exceeds.astype(real.dtype)
 
-    real, exceeds = jax.lax.map(one, (draws, jax.random.split(key, n_draws)), batch_size=_TOGETHER)
+    real, exceeds = map_in_groups(one, (draws, jax.random.split(key, n_draws)), _TOGETHER)
     chi2 = jnp.mean(real) / n_valid if isinstance(problem.noise, Samplewise) else jnp.asarray(jnp.nan, real.dtype)
     return chi2, jnp.mean(exceeds)
 

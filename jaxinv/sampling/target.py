@@ -6,6 +6,7 @@ there, so one step size suits all directions of x and a sampler's mass matrix st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -85,14 +86,16 @@ def locate(
         Of a noise without residuals, the convex part of it all.
         """
         if not isinstance(problem.noise, Samplewise):
-            return jax.grad(objective)(z), positive_part(jax.hessian(objective)(z)) + jnp.diag(floor)
-        chain = jax.jacfwd(constrained)(z)
-        free = constrained(z)
+            gradient, hessian = _derivatives(objective, z)
+            return gradient, positive_part(hessian) + jnp.diag(floor)
+        free, tangent = jax.linearize(constrained, z)
+        chain = jax.vmap(tangent, out_axes=-1)(jnp.eye(len(z), dtype=z.dtype))
         residual, pull = jax.linearize(lambda p: problem.residual({**known, **p}, observed).ravel(), free)
         columns = jax.vmap(pull, in_axes=-1, out_axes=-1)(chain)
-        convex = positive_part(jax.hessian(prior)(z))
-        gradient = jnp.matmul(columns.T, residual, precision="highest") + jax.grad(prior)(z)
-        return gradient, jnp.matmul(columns.T, columns, precision="highest") + convex + jnp.diag(floor)
+        slope, hessian = _derivatives(prior, z)
+        gradient = jnp.matmul(columns.T, residual, precision="highest") + slope
+        matrix = jnp.matmul(columns.T, columns, precision="highest") + positive_part(hessian) + jnp.diag(floor)
+        return gradient, matrix
 
     def step(state: _Search) -> _Search:
         gradient, matrix = curvature(state.z)
@@ -117,6 +120,12 @@ def locate(
     factor, size = _unit_cholesky(found.matrix, _LEAST_DAMPING)
     inverse = solve_upper(factor, jnp.eye(len(z), dtype=z.dtype))
     return Target(problem, observed, known, coordinates, z, inverse / size[:, None])
+
+
+def _derivatives(function: Callable[[Array], Array], z: Array) -> tuple[Array, Array]:
+    """Gradient and Hessian matrix, from one program."""
+    gradient, push = jax.linearize(jax.grad(function), z)
+    return gradient, jax.vmap(push)(jnp.eye(len(z), dtype=z.dtype))
 
 
 class _Search(NamedTuple):

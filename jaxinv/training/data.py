@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.noise import Gaussian, Poisson, StudentT
 from jaxinv.observation import Observation
 from jaxinv.problem import Problem
@@ -103,6 +105,11 @@ def simulated(problem: Problem, conditions: Conditions, key: PRNGKeyArray) -> Ex
     noise = at_level(problem, level(conditions, clean.shape, level_key)).noise
     sigma = jnp.broadcast_to(jnp.asarray(noise.sigma, clean.dtype), clean.shape)
     return Example(parameters, known, Observation(noise.simulate(noise_key, clean), sigma), clean)
+
+
+def simulator(problem: Problem, conditions: Conditions) -> Callable[[PRNGKeyArray], Example]:
+    """The compiled `simulated` of many keys: examples with a leading axis."""
+    return jax.jit(lambda keys: map_in_groups(lambda key: simulated(problem, conditions, key), keys, 64))
 
 
 def level(conditions: Conditions, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from jaxinv.amortization.estimator import PARTS, PointEstimator
 from jaxinv.compute import batch
 from jaxinv.compute.devices import over_devices
+from jaxinv.compute.groups import map_in_groups
 from jaxinv.observation import Observation
 from jaxinv.optimize.fit import fit_rows
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
@@ -201,4 +202,4 @@ def _begin(common: Any, inputs: Any) -> tuple[dict[str, Array], Array]:
         found, familiar = start.start(problem, *item)
         return {name: jnp.asarray(found[name], dtype) for name in problem.names}, familiar
 
-    return jax.lax.map(one, inputs, batch_size=_BATCH)
+    return map_in_groups(one, inputs, _BATCH)
