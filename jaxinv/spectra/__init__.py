@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxinv.spectra.lines import find_line as find_line
     from jaxinv.spectra.lines import find_lines as find_lines
     from jaxinv.spectra.lines import vacuum_to_air as vacuum_to_air
+    from jaxinv.spectra.lte.synthesis import LTE as LTE
     from jaxinv.spectra.milne_eddington import MilneEddington as MilneEddington
     from jaxinv.spectra.milne_eddington import milne_eddington_prior as milne_eddington_prior
     from jaxinv.spectra.scene import Continuum as Continuum
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "LINES": "line_table",
+    "LTE": "lte.synthesis",
     "Continuum": "scene",
     "Line": "line",
     "Macroturbulence": "instrument",

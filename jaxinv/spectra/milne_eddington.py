@@ -32,6 +32,7 @@ from jaxinv.spectra.field_vector import FieldVector
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.propagation import absorption, absorption_by_inclination
 from jaxinv.spectra.symmetry import rotate, stokes_symmetry
 from jaxinv.spectra.voigt import derivatives, voigt
 from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
@@ -213,7 +214,7 @@ class MilneEddington(Forward):
 
     def _stokes(self, p: dict[str, Array]) -> Array:
         phi, psi = self._summed(p)
-        unit = _unit_stokes(p["line_strength"] * _absorption(phi, psi, p["inclination"]))
+        unit = _unit_stokes(p["line_strength"] * absorption(phi, psi, p["inclination"]))
         return _observed(p, rotate(unit, p["azimuth"]))
 
     def _value_and_jacobian(self, p: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -225,19 +226,19 @@ class MilneEddington(Forward):
 
         inclination, strength = p["inclination"], p["line_strength"]
 
-        def absorption(profile: Array, dispersion: Array) -> Array:
-            return _absorption(profile, dispersion, inclination)
+        def towards(profile: Array, dispersion: Array) -> Array:
+            return absorption(profile, dispersion, inclination)
 
-        kappa = absorption(phi[:3], psi[:3])
+        kappa = towards(phi[:3], psi[:3])
         by_v = -strength / p["doppler_width"]
         kappa_by = {
-            "field_strength": by_v * absorption(phi_v[3:6], psi_v[3:6]),
-            "inclination": strength * _absorption_by_inclination(phi[:3], psi[:3], inclination),
-            "velocity": by_v * absorption(phi_v[6:], psi_v[6:]),
-            "doppler_width": by_v * absorption(v_phi_v[:3], v_psi_v[:3]),
+            "field_strength": by_v * towards(phi_v[3:6], psi_v[3:6]),
+            "inclination": strength * absorption_by_inclination(phi[:3], psi[:3], inclination),
+            "velocity": by_v * towards(phi_v[6:], psi_v[6:]),
+            "doppler_width": by_v * towards(v_phi_v[:3], v_psi_v[:3]),
             "line_strength": kappa,
-            "damping": strength * absorption(-psi_v[:3], phi_v[:3]),
-            "wavelength_offset": by_v * absorption(phi_v[:3], psi_v[:3]),
+            "damping": strength * towards(-psi_v[:3], phi_v[:3]),
+            "wavelength_offset": by_v * towards(phi_v[:3], psi_v[:3]),
         }
         kappa, kappa_by = _barrier((strength * kappa, kappa_by))
         unit, push = jax.linearize(_unit_stokes, kappa)
@@ -309,39 +310,6 @@ def milne_eddington_prior(continuum: float = 1.0, wavelength: float = 6302.0, **
         "source_slope": dist.Uniform(0.0, 3.0 * continuum),
     }
     return prior | changes
-
-
-def _absorption(phi: Array, psi: Array, inclination: Array) -> Array:
-    """eta_I - 1, eta_Q, eta_V, rho_Q, rho_V for azimuth 0 and unit line strength (LL04 eqs. 9.32); `(5, n_wavelength)`.
-
-    `phi`, `psi`: `(3, n_wavelength)`, the summed absorption and dispersion profiles of the pi, blue and red components.
-    """
-    sine2, cosine = jnp.sin(inclination) ** 2, jnp.cos(inclination)
-    sigma, dispersion = (phi[1] + phi[2]) / 2, (psi[1] + psi[2]) / 2
-    return jnp.stack(
-        [
-            (phi[0] * sine2 + sigma * (1 + cosine**2)) / 2,
-            (phi[0] - sigma) * sine2 / 2,
-            (phi[2] - phi[1]) * cosine / 2,
-            (psi[0] - dispersion) * sine2 / 2,
-            (psi[2] - psi[1]) * cosine / 2,
-        ]
-    )
-
-
-def _absorption_by_inclination(phi: Array, psi: Array, inclination: Array) -> Array:
-    """The derivative of `_absorption` by the inclination."""
-    sine, cosine = jnp.sin(inclination), jnp.cos(inclination)
-    linear = sine * cosine * (phi[0] - (phi[1] + phi[2]) / 2)
-    return jnp.stack(
-        [
-            linear,
-            linear,
-            -sine * (phi[2] - phi[1]) / 2,
-            sine * cosine * (psi[0] - (psi[1] + psi[2]) / 2),
-            -sine * (psi[2] - psi[1]) / 2,
-        ]
-    )
 
 
 def _unit_stokes(kappa: Array) -> Array:

@@ -169,7 +169,8 @@ def _stages(log_u: Array, t: Array, pe: Array, energies: np.ndarray) -> Array:
     """Numbers in three stages of ionization, relative to the most numerous; from `(3, ...)` partition functions."""
     steps = _log_saha(t, jnp.asarray(energies, t.dtype), log_u[1:] - log_u[:-1]) - jnp.log(pe)
     logs = jnp.stack([jnp.zeros_like(steps[0]), steps[0], steps[0] + steps[1]])
-    return jnp.exp(logs - jnp.max(logs, 0))
+    # Only ratios matter. The derivative of a maximum looks for an equal number, which a fused program may not have.
+    return jnp.exp(logs - jax.lax.stop_gradient(jnp.max(logs, 0)))
 
 
 def _power_of_ten(x: Array) -> Array:

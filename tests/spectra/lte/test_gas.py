@@ -113,6 +113,20 @@ def test_derivatives_of_the_electron_pressure() -> None:
             np.testing.assert_allclose((first(at + step) - first(at - step)) / (2 * h), second[k], rtol=1e-4, atol=1e-6)
 
 
+def test_derivatives_in_a_fused_program() -> None:
+    """In float32, as inversions run: all finite, and those of float64."""
+    gas = Gas()
+    t, pe = np.linspace(4000.0, 9500.0, 53), np.geomspace(0.1, 5000.0, 53)
+
+    def change(t: jax.Array, pe: jax.Array) -> jax.Array:
+        return jax.jvp(lambda t: jnp.log(jnp.stack(gas.state(t, pe)[2:])), (t,), (jnp.ones_like(t),))[1]
+
+    found = jax.jit(change)(jnp.asarray(t, jnp.float32), jnp.asarray(pe, jnp.float32))
+    with jax.enable_x64(True):
+        exact = np.asarray(jax.jit(change)(jnp.asarray(t), jnp.asarray(pe)))
+    np.testing.assert_allclose(found, exact, rtol=2e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", ["hsra11", "valc11", "mmaltby11"])
 def test_gas_pressures_of_sir(reference_data: Path, name: str) -> None:
     """With the abundances that SIR used; cool umbrae included, where molecules matter."""

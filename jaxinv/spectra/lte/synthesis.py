@@ -1,0 +1,258 @@
+"""Stokes profiles of a stratified atmosphere in local thermodynamic equilibrium, with their response functions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv.forward import Forward, Parameter, Parameters, in_units
+from jaxinv.spectra.line import Line
+from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.lte.gas import Gas, GasState
+from jaxinv.spectra.lte.line_opacity import ZeemanProfiles, check_line, damping, doppler_width, strength
+from jaxinv.spectra.lte.models import standard_model
+from jaxinv.spectra.lte.opacity import HC_OVER_K, continuous_opacity
+from jaxinv.spectra.lte.stratification import REFERENCE, SOLAR_GRAVITY, check_depths, hydrostatic
+from jaxinv.spectra.lte.transfer import Matter, Solver, delo_bezier, emergent, emergent_and_response
+from jaxinv.spectra.propagation import absorption
+
+_GAP = 20.0
+"""Wavelengths further apart than this [angstrom] are windows with a continuum of their own."""
+_DEEPEST, _HIGHEST = 0.5, -2.0
+"""log tau that a grid has to reach at least: photospheric lines form between them."""
+
+
+def planck(temperature: Array, wavelength: Any) -> Array:
+    """Planck's function of the wavelength [angstrom], in units of 2 h c^2 / micron^5."""
+    micron = wavelength / 1e4
+    return 1 / (micron**5 * jnp.expm1(HC_OVER_K / (micron * temperature)))
+
+
+class LTE(Forward):
+    """Stokes I, Q, U, V of lines in a stratified atmosphere; `(4, n_wavelength)`.
+
+    In units of the continuum of the HSRA model at the centre of the disc in each window. Blends of all lines given;
+    full Zeeman patterns; natural and collisional broadening (`line_opacity.damping`).
+
+    Parameters, `(n_depth,)` each:
+        `temperature` [K]; `electron_pressure` [dyn/cm2] (FITS: erg/cm3), left out where `hydrostatic`;
+        `microturbulence` [km/s]; `velocity` [km/s], positive = away from the observer (redshift); `field_strength` [G];
+        `inclination` [rad], 0 = towards the observer; `azimuth` [rad], of the transverse field from the direction of
+        positive Q. Optional: `wavelength_offset` [angstrom], a scalar shift of the spectrum towards the red.
+
+    Signs: as `MilneEddington`: inclination 0 gives V > 0 in the blue wing of an absorption line.
+
+    Args:
+        lines: names (`"Fe I 6302.5"`) or `Line`s.
+        wavelength: `(n_wavelength,)` in angstrom (air), any spacing: one window or several.
+        log_tau: `(n_depth,)`, log10 of the optical depth at 5000 angstrom, deepest or highest first; it spans the
+            lines' formation, at least from 0.5 to -2.
+        mu: cosine of the heliocentric angle.
+        composition: abundances, see `Gas`.
+        hydrostatic: the electron pressure follows from the temperature.
+        top_pressure: of the gas at the top [dyn/cm2], where `hydrostatic`; left out, see `lte.hydrostatic`.
+        gravity: [cm/s2], where `hydrostatic`.
+        solver: `transfer.delo_bezier` or `transfer.hermite`.
+
+    Raises:
+        UnknownLineError: a name is not in the table.
+        ValueError: a line lacks atomic data, the depths are not sorted, too few or do not span the lines' formation,
+            the wavelengths do not cover a line's centre, or `mu` is not within (0, 1].
+    """
+
+    lines: tuple[Line, ...] = eqx.field(static=True)
+    wavelength: np.ndarray
+    log_tau: tuple[float, ...] = eqx.field(static=True)
+    mu: float = eqx.field(static=True)
+    gas: Gas
+    hydrostatic: bool = eqx.field(static=True)
+    top_pressure: float | None = eqx.field(static=True)
+    gravity: float = eqx.field(static=True)
+    solver: Solver = eqx.field(static=True)
+    windows: tuple[tuple[int, int, float, float], ...] = eqx.field(static=True)
+    spectrum: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        lines: Sequence[Line | str],
+        wavelength: Sequence[float] | np.ndarray,
+        log_tau: Sequence[float] | np.ndarray,
+        *,
+        mu: float = 1.0,
+        composition: str | Mapping[str, float] = "asplund2009",
+        hydrostatic: bool = False,
+        top_pressure: float | None = None,
+        gravity: float = SOLAR_GRAVITY,
+        solver: Solver = delo_bezier,
+    ) -> None:
+        self.lines = tuple(check_line(line) for line in find_lines([lines] if isinstance(lines, str | Line) else lines))
+        self.wavelength = np.asarray(wavelength, np.float64)
+        if self.wavelength.ndim != 1 or not np.all(np.isfinite(self.wavelength)):
+            raise ValueError(
+                f"`wavelength` must be a finite array (n_wavelength,) in angstrom; found {self.wavelength.shape}"
+            )
+        for line in self.lines:
+            if not self.wavelength.min() <= line.wavelength <= self.wavelength.max():
+                raise ValueError(
+                    f"the wavelengths run from {self.wavelength.min():.3f} to {self.wavelength.max():.3f} angstrom and "
+                    f"do not cover {line.name} at {line.wavelength:.4f}"
+                )
+        if not 0 < mu <= 1:
+            raise ValueError(f"`mu` is the cosine of the heliocentric angle, within (0, 1]; found {mu}")
+        grid = check_depths(log_tau)
+        if grid.max() < _DEEPEST or grid.min() > _HIGHEST:
+            raise ValueError(
+                f"log_tau runs from {grid.min():g} to {grid.max():g}: "
+                f"it has to span {_HIGHEST:g} to {_DEEPEST:g}, where lines form"
+            )
+        self.log_tau, self.mu, self.gas = tuple(grid.tolist()), float(mu), Gas(composition)
+        self.hydrostatic, self.top_pressure, self.gravity = bool(hydrostatic), top_pressure, float(gravity)
+        self.solver = solver
+        self.spectrum = tuple(self.wavelength.tolist())
+        self.windows = tuple(
+            (start, stop, centre, hsra_continuum(centre)) for start, stop, centre in _windows(self.wavelength)
+        )
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        depth = (len(self.log_tau),)
+        pressure = {} if self.hydrostatic else {"electron_pressure": Parameter("erg/cm3", depth, lowest=0.0)}
+        return {
+            "temperature": Parameter("K", depth, lowest=1000.0, highest=20000.0),
+            **pressure,
+            "microturbulence": Parameter("km/s", depth, lowest=0.0),
+            "velocity": Parameter("km/s", depth),
+            "field_strength": Parameter("G", depth, lowest=0.0),
+            "inclination": Parameter("rad", depth, lowest=0.0, highest=math.pi),
+            "azimuth": Parameter("rad", depth, lowest=0.0, highest=math.pi),
+            "wavelength_offset": Parameter("Angstrom", optional=True),
+        }
+
+    def __call__(self, parameters: Parameters) -> Array:
+        run = jax.custom_jvp(lambda arrays: emergent(self.solver, self._matter(arrays), self._grid, self.mu))
+
+        @run.defjvp
+        def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+            value, response = self._value_and_response(primals[0])
+            moved = [
+                response[name] * tangent if tangent.ndim == 0 else jnp.tensordot(response[name], tangent, 1)
+                for name, tangent in tangents[0].items()
+            ]
+            return value, sum(moved[1:], moved[0])
+
+        return run(self._balanced(self._arrays(parameters)))
+
+    def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
+        """Stokes profiles, and response functions `(4, n_wavelength, n_depth)`: derivatives for each depth of the grid.
+
+        Of `wavelength_offset`, `(4, n_wavelength)`.
+        """
+        arrays = self._arrays(parameters)
+        if not self.hydrostatic:
+            value, response = self._value_and_response(arrays)
+            return value, {name: response[name] for name in parameters}
+        value, response = self._value_and_response(self._balanced(arrays))
+        pressure = jax.jacfwd(lambda t: self._balanced({**arrays, "temperature": t})["electron_pressure"])
+        response["temperature"] += response.pop("electron_pressure") @ pressure(arrays["temperature"])
+        return value, {name: response[name] for name in parameters}
+
+    @property
+    def _order(self) -> np.ndarray:
+        """Positions of the grid's depths, top first."""
+        return np.argsort(self.log_tau)
+
+    @property
+    def _grid(self) -> np.ndarray:
+        return np.sort(self.log_tau)
+
+    def _arrays(self, parameters: Parameters) -> dict[str, Array]:
+        parameters = in_units(parameters, self.units)
+        self.need(parameters)
+        given = {name: parameters.get(name, 0.0) for name in self.parameters}
+        dtype = jnp.result_type(*parameters.values())
+        dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+        arrays = {name: jnp.asarray(value, dtype) for name, value in given.items()}
+        for name, known in self.parameters.items():
+            if arrays[name].shape != known.shape:
+                raise ValueError(f"{name!r} has the shape {arrays[name].shape}; the grid of depths wants {known.shape}")
+        return arrays
+
+    def _balanced(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """With the electron pressure of hydrostatic equilibrium, where that is wanted."""
+        if not self.hydrostatic:
+            return arrays
+        grid, top = np.asarray(self.log_tau), self.top_pressure
+        pressure = hydrostatic(self.gas, grid, arrays["temperature"], top_pressure=top, gravity=self.gravity)
+        return arrays | {"electron_pressure": pressure}
+
+    def _value_and_response(self, arrays: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """The chain of two: light by matter, from the formal solution; matter by what is at the same depth."""
+        names = list(arrays)
+        matter, push = jax.linearize(self._matter, arrays)
+        value, by = emergent_and_response(self.solver, matter, self._grid, self.mu)
+
+        def one(name: Array) -> Array:
+            tangents = {other: (name == k) * jnp.ones_like(arrays[other]) for k, other in enumerate(names)}
+            moved = push(tangents)
+            parts = jnp.einsum("scdw,cdw->swd", by.absorption, moved.absorption, precision="highest")
+            return parts + jnp.einsum("sdw,dw->swd", by.source, moved.source, precision="highest")
+
+        local = jax.vmap(one)(jnp.arange(len(names)))[..., np.argsort(self._order)]
+        return value, {name: local[k] if arrays[name].ndim else local[k].sum(-1) for k, name in enumerate(names)}
+
+    def _matter(self, arrays: dict[str, Array]) -> Matter:
+        """What light meets, top first."""
+        p = {name: value[self._order] if value.ndim else value for name, value in arrays.items()}
+        state = self.gas.state(p["temperature"], p["electron_pressure"])
+        per = 1 / continuous_opacity(state, REFERENCE)
+        phi, psi = self._profiles(p, state, per)
+        continuum, source = [], []
+        for start, stop, centre, unit in self.windows:
+            own = np.asarray(self.spectrum[start:stop])
+            ratio = continuous_opacity(state, centre) * per
+            continuum.append(jnp.broadcast_to(ratio[:, None], (len(ratio), len(own))))
+            source.append(planck(p["temperature"][:, None], jnp.asarray(own, ratio.dtype)) / unit)
+        eta, q, v, rq, rv = absorption(phi, psi, p["inclination"][:, None])
+        cosine, sine = jnp.cos(2 * p["azimuth"])[:, None], jnp.sin(2 * p["azimuth"])[:, None]
+        entries = [eta + jnp.concatenate(continuum, 1), q * cosine, q * sine, v, rq * cosine, rq * sine, rv]
+        return Matter(jnp.stack(entries), jnp.concatenate(source, 1))
+
+    def _profiles(self, p: dict[str, Array], state: GasState, per: Array) -> tuple[Array, Array]:
+        """Profiles of all lines, each weighed by its opacity over that of the continuum at 5000 angstrom."""
+        helium = dict(self.gas.abundances).get("He", 0.0)
+        phi = psi = jnp.zeros(())
+        for line in self.lines:
+            width = doppler_width(line, p["temperature"], p["microturbulence"])
+            damped = damping(line, state, width, helium)
+            scale = (strength(line, self.gas, state, width) * per)[:, None]
+            profiles = ZeemanProfiles(line, np.asarray(self.spectrum))
+            absorbed, dispersed = profiles(p["field_strength"], p["velocity"], width, damped, p["wavelength_offset"])
+            phi, psi = phi + scale * absorbed, psi + scale * dispersed
+        return phi, psi
+
+
+def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:
+    """First and last position, and central wavelength, of samples without a gap."""
+    cuts = [0, *(np.flatnonzero(np.abs(np.diff(wavelength)) > _GAP) + 1).tolist(), len(wavelength)]
+    return [(a, b, float((wavelength[a:b].min() + wavelength[a:b].max()) / 2)) for a, b in itertools.pairwise(cuts)]
+
+
+def hsra_continuum(wavelength: float) -> float:
+    """The continuum of the HSRA model at the centre of the disc, in the units of `planck`; wavelength in angstrom."""
+    model = standard_model("HSRA")
+    x, temperature = model["log_tau"][::-1], model["temperature"][::-1]
+    state = Gas().state(jnp.asarray(model["temperature"]), jnp.asarray(model["electron_pressure"]))
+    ratio = np.asarray(continuous_opacity(state, wavelength) / continuous_opacity(state, REFERENCE), float)[::-1]
+    fine = np.linspace(x[0], x[-1], 2000)
+    rate = np.exp(np.interp(fine, x, np.log(ratio)) + fine * math.log(10)) * math.log(10)
+    tau = 10.0 ** x[0] * ratio[0] + np.concatenate([[0], np.cumsum(np.diff(fine) * (rate[1:] + rate[:-1]) / 2)])
+    own = np.asarray(planck(np.interp(fine, x, temperature), wavelength), float)
+    return float(np.trapezoid(own * np.exp(-tau), tau) + own[0] * -np.expm1(-tau[0]) + own[-1] * np.exp(-tau[-1]))
