@@ -126,7 +126,7 @@ class ZeemanProfiles:
     def __call__(
         self, field: Array, velocity: Array, width: Array, damping: Array, offset: Array
     ) -> tuple[Array, Array]:
-        """Phi and psi, `(3, n_depth, n_wavelength)` each, from `(n_depth,)` arrays and one wavelength offset."""
+        """Phi and psi, `(3, n_depth, n_wavelength)` each, from arrays that broadcast to `(n_depth, n_wavelength)`."""
         run = jax.custom_jvp(self._profiles)
 
         @run.defjvp
@@ -135,37 +135,37 @@ class ZeemanProfiles:
 
         return run(field, velocity, width, damping, offset)
 
-    def _components(self, field: Array, velocity: Array, width: Array, damping: Array, offset: Array):
-        dtype = width.dtype
-        distance, shift = jnp.asarray(self.distance, dtype), jnp.asarray(self.shift, dtype)
-        moved = offset + self.doppler * velocity + shift[:, None] * field  # (component, depth)
-        v = (distance - moved[:, :, None]) / width[:, None]
-        return v, jnp.broadcast_to(damping[:, None], v.shape)
+    def _components(
+        self, field: Array, velocity: Array, width: Array, damping: Array, offset: Array
+    ) -> tuple[Array, Array]:
+        distance, shift = jnp.asarray(self.distance, width.dtype), jnp.asarray(self.shift, width.dtype)
+        centred = distance - offset - self.doppler * velocity  # (depth, wavelength)
+        v = (centred - shift[:, None, None] * field) / width
+        return v, jnp.broadcast_to(damping, v.shape)
 
     def _profiles(self, *arguments: Array) -> tuple[Array, Array]:
-        v, a = self._components(*arguments)
-        h, f = voigt(v, a)
-        phi, psi = self._summed(jnp.stack([h, f]))
+        phi, psi = self._summed(voigt(*self._components(*arguments)), self.weights)
         return phi, psi
 
-    def _summed(self, profiles: Array, weights: np.ndarray | None = None) -> Array:
-        """Sums over components: `(n, component, depth, wavelength)` -> `(n, group, depth, wavelength)`."""
-        weights = self.weights if weights is None else weights
-        return jnp.einsum("gc,ncdw->ngdw", jnp.asarray(weights, profiles.dtype), profiles, precision="highest")
+    def _summed(self, profiles: tuple[Array, ...], weights: np.ndarray) -> tuple[Array, ...]:
+        """Sums over the components, `(component, depth, wavelength)` -> `(rows of weights, depth, wavelength)`."""
+        shape = profiles[0].shape
+        flat = jnp.concatenate([x.reshape(shape[0], -1) for x in profiles], -1)
+        sums = jnp.matmul(jnp.asarray(weights, flat.dtype), flat, precision="highest")
+        sums = jax.lax.optimization_barrier(sums)
+        return tuple(x.reshape(-1, *shape[1:]) for x in jnp.split(sums, len(profiles), -1))
 
     def _with_tangents(self, primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         width = primals[2]
-        v, a = self._components(*primals)
-        h, f = voigt(v, a)
+        v, a = jax.lax.optimization_barrier(self._components(*primals))
+        h, f = jax.lax.optimization_barrier(voigt(v, a))
         h_v, f_v = derivatives(v, a, h, f)
-        sums = self._summed(jnp.stack([h, f, h_v, f_v, v * h_v, v * f_v]))
-        split = self._summed(jnp.stack([h_v, f_v]), self.weights * self.shift)
-        phi, psi, phi_v, psi_v, v_phi_v, v_psi_v = jax.lax.optimization_barrier(sums)
-        split_phi, split_psi = jax.lax.optimization_barrier(split)
+        both = np.concatenate([self.weights, self.weights * self.shift])
+        sums = self._summed((h, f, h_v, f_v, v * h_v, v * f_v), both)
+        phi, psi, phi_v, psi_v, v_phi_v, v_psi_v = (x[:3] for x in sums)
+        split_phi, split_psi = sums[2][3:], sums[3][3:]
         field, velocity, broader, damped, offset = tangents
-        moved = (-(offset + self.doppler * velocity) / width)[:, None]
-        parted, widened = (-field / width)[:, None], (-broader / width)[:, None]
-        damped = damped[:, None]
+        moved, parted, widened = -(offset + self.doppler * velocity) / width, -field / width, -broader / width
         by_phi = moved * phi_v + parted * split_phi + widened * v_phi_v - damped * psi_v
         by_psi = moved * psi_v + parted * split_psi + widened * v_psi_v + damped * phi_v
         return (phi, psi), (by_phi, by_psi)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ from jaxtyping import Array
 from jaxinv.forward import Forward, Parameter, Parameters, in_units
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import find_lines
-from jaxinv.spectra.lte.gas import Gas, GasState
+from jaxinv.spectra.lte.gas import Gas
 from jaxinv.spectra.lte.line_opacity import ZeemanProfiles, check_line, damping, doppler_width, strength
 from jaxinv.spectra.lte.models import standard_model
 from jaxinv.spectra.lte.opacity import HC_OVER_K, continuous_opacity
@@ -194,49 +194,91 @@ class LTE(Forward):
         return arrays | {"electron_pressure": pressure}
 
     def _value_and_response(self, arrays: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """The chain of two: light by matter, from the formal solution; matter by what is at the same depth."""
-        names = list(arrays)
-        matter, push = jax.linearize(self._matter, arrays)
-        value, by = emergent_and_response(self.solver, matter, self._grid, self.mu)
-
-        def one(name: Array) -> Array:
-            tangents = {other: (name == k) * jnp.ones_like(arrays[other]) for k, other in enumerate(names)}
-            moved = push(tangents)
-            parts = jnp.einsum("scdw,cdw->swd", by.absorption, moved.absorption, precision="highest")
-            return parts + jnp.einsum("sdw,dw->swd", by.source, moved.source, precision="highest")
-
-        local = jax.vmap(one)(jnp.arange(len(names)))[..., np.argsort(self._order)]
-        return value, {name: local[k] if arrays[name].ndim else local[k].sum(-1) for k, name in enumerate(names)}
+        """The chain of three: light by matter, matter by numbers at the same depth, these by the parameters there."""
+        local, push = jax.linearize(self._local, arrays)
+        shape = (len(self.log_tau), len(self.spectrum))
+        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-2], *shape)), local)
+        matter, back = jax.vjp(self._matter_of, wide)
+        value, by = emergent_and_response(self.solver, jax.lax.optimization_barrier(matter), self._grid, self.mu)
+        (by,) = jax.lax.map(back, jax.lax.optimization_barrier(by))  # one Stokes parameter after the other
+        response = {}
+        for name in arrays:
+            if name in Local._fields and name != "temperature":
+                found = getattr(by, name)
+            else:
+                one = push({other: jnp.full_like(x, other == name) for other, x in arrays.items()})
+                parts = [
+                    (b * x).reshape(4, -1, *shape).sum(1)
+                    for b, x, field in zip(by, one, Local._fields)
+                    if field not in arrays or field == name
+                ]
+                found = sum(parts[1:], parts[0])
+            found = jnp.moveaxis(found, 1, 2)[..., np.argsort(self._order)]
+            response[name] = found if arrays[name].ndim else found.sum(-1)
+        return value, response
 
     def _matter(self, arrays: dict[str, Array]) -> Matter:
-        """What light meets, top first."""
+        return self._matter_of(self._local(arrays))
+
+    def _local(self, arrays: dict[str, Array]) -> Local:
         p = {name: value[self._order] if value.ndim else value for name, value in arrays.items()}
         state = self.gas.state(p["temperature"], p["electron_pressure"])
         per = 1 / continuous_opacity(state, REFERENCE)
-        phi, psi = self._profiles(p, state, per)
-        continuum, source = [], []
-        for start, stop, centre, unit in self.windows:
-            own = np.asarray(self.spectrum[start:stop])
-            ratio = continuous_opacity(state, centre) * per
-            continuum.append(jnp.broadcast_to(ratio[:, None], (len(ratio), len(own))))
-            source.append(planck(p["temperature"][:, None], jnp.asarray(own, ratio.dtype)) / unit)
-        eta, q, v, rq, rv = absorption(phi, psi, p["inclination"][:, None])
-        cosine, sine = jnp.cos(2 * p["azimuth"])[:, None], jnp.sin(2 * p["azimuth"])[:, None]
-        entries = [eta + jnp.concatenate(continuum, 1), q * cosine, q * sine, v, rq * cosine, rq * sine, rv]
-        return Matter(jnp.stack(entries), jnp.concatenate(source, 1))
-
-    def _profiles(self, p: dict[str, Array], state: GasState, per: Array) -> tuple[Array, Array]:
-        """Profiles of all lines, each weighed by its opacity over that of the continuum at 5000 angstrom."""
         helium = dict(self.gas.abundances).get("He", 0.0)
+        widths = [doppler_width(line, p["temperature"], p["microturbulence"]) for line in self.lines]
+        dampings = [damping(line, state, width, helium) for line, width in zip(self.lines, widths)]
+        strengths = [strength(line, self.gas, state, width) * per for line, width in zip(self.lines, widths)]
+        ratios = [
+            jnp.broadcast_to((continuous_opacity(state, centre) * per)[:, None], (len(per), stop - start))
+            for start, stop, centre, _ in self.windows
+        ]
+        column = lambda name: p[name][:, None]  # noqa: E731
+        return Local(
+            column("temperature"), column("velocity"), column("field_strength"), column("inclination"),
+            column("azimuth"), jnp.broadcast_to(p["wavelength_offset"], per.shape)[:, None],
+            jnp.concatenate(ratios, 1), jnp.stack(widths)[..., None], jnp.stack(dampings)[..., None],
+            jnp.stack(strengths)[..., None],
+        )  # fmt: skip
+
+    def _matter_of(self, local: Local) -> Matter:
+        """What light meets, top first."""
         phi = psi = jnp.zeros(())
-        for line in self.lines:
-            width = doppler_width(line, p["temperature"], p["microturbulence"])
-            damped = damping(line, state, width, helium)
-            scale = (strength(line, self.gas, state, width) * per)[:, None]
+        for k, line in enumerate(self.lines):
             profiles = ZeemanProfiles(line, np.asarray(self.spectrum))
-            absorbed, dispersed = profiles(p["field_strength"], p["velocity"], width, damped, p["wavelength_offset"])
-            phi, psi = phi + scale * absorbed, psi + scale * dispersed
-        return phi, psi
+            absorbed, dispersed = profiles(
+                local.field_strength, local.velocity, local.width[k], local.damping[k], local.wavelength_offset
+            )
+            phi, psi = phi + local.strength[k] * absorbed, psi + local.strength[k] * dispersed
+        eta, q, v, rq, rv = absorption(phi, psi, local.inclination)
+        cosine, sine = jnp.cos(2 * local.azimuth), jnp.sin(2 * local.azimuth)
+        spectrum = jnp.asarray(self.spectrum, local.temperature.dtype)
+        unit = np.concatenate([np.full(stop - start, unit) for start, stop, _, unit in self.windows])
+        source = planck(local.temperature, spectrum) / jnp.asarray(unit, spectrum.dtype)
+        entries = [eta + local.continuum, q * cosine, q * sine, v, rq * cosine, rq * sine, rv]
+        return Matter(jnp.stack(entries), source)
+
+
+class Local(NamedTuple):
+    """Numbers at each depth that absorption and emission follow from; `(n_depth, 1)`, top first, or what it says.
+
+    Attributes:
+        temperature, velocity, field_strength, inclination, azimuth: as the model's parameters.
+        wavelength_offset: the same at all depths.
+        continuum: `(n_depth, n_wavelength)`, opacity over that at 5000 angstrom.
+        width, damping, strength: `(n_lines, n_depth, 1)`: Doppler width [angstrom], damping [Doppler widths], and
+            opacity at the centre over that of the continuum at 5000 angstrom.
+    """
+
+    temperature: Array
+    velocity: Array
+    field_strength: Array
+    inclination: Array
+    azimuth: Array
+    wavelength_offset: Array
+    continuum: Array
+    width: Array
+    damping: Array
+    strength: Array
 
 
 def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:

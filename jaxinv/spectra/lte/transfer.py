@@ -6,15 +6,14 @@ propagation matrix for each unit of it. A formal solver writes the equation betw
     M_k I_k = R_k I_(k+1) + r_k,
 
 k counted from the top; M, R and r are computed for all depths and wavelengths at once, and only the recurrence runs
-from depth to depth. Its transpose gives the response of the emergent light to all of them in one more sweep: with
-P_k = dI_0/dI_k and L_k = P_k M_k^-1, dI_0 = sum_k L_k (dr_k + dR_k I_(k+1) - dM_k I_k).
+from depth to depth. Its transpose gives the response of the emergent light in one more sweep: with P_k = dI_0/dI_k and
+L_k = P_k M_k^-1, dI_0 = sum_k L_k (dr_k + dR_k I_(k+1) - dM_k I_k), where the light is given and no matrix is needed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -48,88 +47,186 @@ class Step(NamedTuple):
     constant: Array
 
 
-Solver = Callable[[Matter, np.ndarray, float], tuple[Step, Array]]
-"""`(matter, log_tau, mu) -> steps, bottom`: the last is the light that comes up at the bottom, `(4, n_wavelength)`."""
+class Solver(Protocol):
+    """A formal solver; both methods state the same equation."""
+
+    def steps(self, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
+        """M, R and r; and the light that comes up at the bottom, `(4, n_wavelength)`."""
+        ...
+
+    def misses(self, matter: Matter, log_tau: np.ndarray, mu: float, light: Array) -> tuple[Array, Array]:
+        """R I_below + r - M I of given light, `(4, n_depth, n_wavelength)`; and the light at the bottom.
+
+        Zero for the solution. Its derivatives by matter need no matrices.
+        """
+        ...
 
 
-def delo_bezier(matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
+class DeloBezier(NamedTuple):
     """De la Cruz Rodriguez & Piskunov 2013, ApJ 764, 33: the effective source vector is a cubic Bezier curve.
 
     Of third order or better where steps are thin, exact where light is thermal, however thick they are.
     """
-    x = log_tau * _LN10
-    eta, bar, change = _normalized(matter.absorption, x)
-    source, source_change = matter.source, slopes(matter.source, x)
-    rate = eta * _column(np.exp(x) / mu, eta)  # of optical depth along the ray with x
-    thickness = _thickness(rate, x)
-    per = 1 / rate
-    bar_change = [c * per for c in change]
-    one = jnp.ones_like(eta)
-    emitted = [source * (one if j == 0 else bar[j - 1]) for j in range(4)]
-    emitted_change = [source_change * per]
-    emitted_change += [source_change * per * bar[j] + source * bar_change[j] for j in range(3)]
-    k, k_change = _matrix(bar), _matrix(bar_change)
-    square = _product(k, k)
-    second = [[k_change[i][j] + k[i][j] + square[i][j] for j in range(4)] for i in range(4)]
-    pushed = _applied(k, emitted)
-    first = [emitted_change[i] + pushed[i] for i in range(4)]
 
-    through = jnp.exp(-thickness)
-    m0, m1, m2, m3 = _moments(thickness, through)
-    alpha, beta = m3, m0 - 3 * m1 + 3 * m2 - m3
-    gamma, epsilon = 3 * (m1 - 2 * m2 + m3), 3 * (m2 - m3)
-    near, far = beta + gamma, alpha + epsilon
-    near_third, far_third = gamma * thickness / 3, epsilon * thickness / 3
-    own = [[near * k[i][j][:-1] + near_third * second[i][j][:-1] + (i == j) for j in range(4)] for i in range(4)]
-    below = [
-        [(through if i == j else 0) - far * k[i][j][1:] + far_third * second[i][j][1:] for j in range(4)]
-        for i in range(4)
-    ]
-    constant = [
-        far * emitted[i][1:] + near * emitted[i][:-1] + near_third * first[i][:-1] - far_third * first[i][1:]
-        for i in range(4)
-    ]
-    return Step(_stacked(own), _stacked(below), jnp.stack(constant)), _diffused(source, source_change, per)
+    def steps(self, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
+        """See `Solver`."""
+        way = _Way.of(matter, log_tau, mu)
+        k, k_change = _matrix(way.bar), _matrix(way.bar_change)
+        square = _product(k, k)
+        second = [[k_change[i][j] + k[i][j] + square[i][j] for j in range(4)] for i in range(4)]
+        pushed = _applied(k, way.emitted)
+        first = [way.emitted_change[i] + pushed[i] for i in range(4)]
+        own = [
+            [way.near * k[i][j][:-1] + way.near_third * second[i][j][:-1] + (i == j) for j in range(4)]
+            for i in range(4)
+        ]
+        below = [
+            [
+                (way.transmitted if i == j else 0) - way.far * k[i][j][1:] + way.far_third * second[i][j][1:]
+                for j in range(4)
+            ]
+            for i in range(4)
+        ]
+        constant = [
+            way.far * way.emitted[i][1:]
+            + way.near * way.emitted[i][:-1]
+            + way.near_third * first[i][:-1]
+            - way.far_third * first[i][1:]
+            for i in range(4)
+        ]
+        return Step(_stacked(own), _stacked(below), jnp.stack(constant)), way.bottom
+
+    def misses(self, matter: Matter, log_tau: np.ndarray, mu: float, light: Array) -> tuple[Array, Array]:
+        """See `Solver`."""
+        way = _Way.of(matter, log_tau, mu)
+        own = [light[i] for i in range(4)]
+        absorbed, changed = _rotated(way.bar, own), _rotated(way.bar_change, own)
+        effective = [way.emitted[i] - absorbed[i] for i in range(4)]
+        lag = _rotated(way.bar, [own[i] - effective[i] for i in range(4)])
+        change = [way.emitted_change[i] - changed[i] - lag[i] for i in range(4)]
+        missed = [
+            way.transmitted * own[i][1:]
+            - own[i][:-1]
+            + way.far * effective[i][1:]
+            + way.near * effective[i][:-1]
+            + way.near_third * change[i][:-1]
+            - way.far_third * change[i][1:]
+            for i in range(4)
+        ]
+        return jnp.stack(missed), way.bottom
 
 
-def hermite(matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
+class _Way(NamedTuple):
+    """What light meets between the depths, for `DeloBezier`."""
+
+    bar: list[Array]  # eta_Q ... rho_V over eta_I
+    bar_change: list[Array]  # ... and their derivatives by the line's optical depth
+    emitted: list[Array]
+    emitted_change: list[Array]
+    transmitted: Array  # exp(-thickness) of each step
+    near: Array  # weights of the effective source's ends, and of its derivatives there
+    far: Array
+    near_third: Array
+    far_third: Array
+    bottom: Array
+
+    @classmethod
+    def of(cls, matter: Matter, log_tau: np.ndarray, mu: float) -> _Way:
+        x = log_tau * _LN10
+        eta, source = matter.absorption[0], matter.source
+        per_eta = 1 / eta
+        bar = [matter.absorption[j] * per_eta for j in range(1, 7)]
+        rate = eta * _column(np.exp(x) / mu, eta)  # of optical depth along the ray with x
+        thickness = _thickness(rate, x)
+        per = per_eta * _column(mu * np.exp(-x), eta)
+        bar_change = [slopes(entry, x) * per for entry in bar]
+        source_change = slopes(source, x)
+        emitted = [source, *(source * bar[j] for j in range(3))]
+        source_change = source_change * per
+        emitted_change = [source_change, *(source_change * bar[j] + source * bar_change[j] for j in range(3))]
+        m0, m1, m2, m3 = _moments(thickness)
+        gamma, epsilon = 3 * (m1 - 2 * m2 + m3), 3 * (m2 - m3)
+        near, far = m0 - m3 - epsilon, m3 + epsilon
+        bottom = _unpolarized(source[-1] + source_change[-1])
+        return cls(
+            bar, bar_change, emitted, emitted_change, 1 - m0, near, far, gamma * thickness / 3,
+            epsilon * thickness / 3, bottom,
+        )  # fmt: skip
+
+
+class Hermite(NamedTuple):
     """Bellot Rubio, Ruiz Cobo & Collados 1998, ApJ 506, 805: the light itself is a Hermite polynomial of log tau.
 
     Of fourth order where steps are thin; it rings where they are thick and the light is far from thermal.
     """
-    x = log_tau * _LN10
-    h = _column(np.diff(x), matter.source)
-    scale = _column(np.exp(x) / mu, matter.source)
-    entries = [matter.absorption[j] * scale for j in range(7)]
-    eta, k = entries[0], _matrix(entries[1:])
-    k = [[eta if i == j else k[i][j] for j in range(4)] for i in range(4)]
-    moved = [slopes(entry, x) for entry in entries]
-    k_change = _matrix(moved[1:])
-    k_change = [[moved[0] if i == j else k_change[i][j] for j in range(4)] for i in range(4)]
-    square = _product(k, k)
-    second = [[k_change[i][j] + square[i][j] for j in range(4)] for i in range(4)]
-    source, source_change = matter.source, slopes(matter.source, x)
-    # f = k (I - S), f' = (k' + k k)(I - S) - k S'; I_k = I_(k+1) - h/2 (f_k + f_(k+1)) - h^2/12 (f'_k - f'_(k+1)).
-    own = [[(i == j) + h / 2 * k[i][j][:-1] + h**2 / 12 * second[i][j][:-1] for j in range(4)] for i in range(4)]
-    below = [[(i == j) - h / 2 * k[i][j][1:] + h**2 / 12 * second[i][j][1:] for j in range(4)] for i in range(4)]
-    constant = [
-        h / 2 * (k[i][0] * source)[:-1] + h**2 / 12 * (second[i][0] * source + k[i][0] * source_change)[:-1]
-        + h / 2 * (k[i][0] * source)[1:] - h**2 / 12 * (second[i][0] * source + k[i][0] * source_change)[1:]
-        for i in range(4)
-    ]  # fmt: skip
-    return Step(_stacked(own), _stacked(below), jnp.stack(constant)), _diffused(source, source_change, 1 / eta)
+
+    def steps(self, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
+        """See `Solver`."""
+        x = log_tau * _LN10
+        h = _column(np.diff(x), matter.source)
+        k, k_change = self._matrices(matter, x, mu)
+        square = _product(k, k)
+        second = [[k_change[i][j] + square[i][j] for j in range(4)] for i in range(4)]
+        source, source_change = matter.source, slopes(matter.source, x)
+        own = [[(i == j) + h / 2 * k[i][j][:-1] + h**2 / 12 * second[i][j][:-1] for j in range(4)] for i in range(4)]
+        below = [[(i == j) - h / 2 * k[i][j][1:] + h**2 / 12 * second[i][j][1:] for j in range(4)] for i in range(4)]
+        value = [k[i][0] * source for i in range(4)]
+        change = [second[i][0] * source + k[i][0] * source_change for i in range(4)]
+        constant = [
+            h / 2 * (value[i][:-1] + value[i][1:]) + h**2 / 12 * (change[i][:-1] - change[i][1:]) for i in range(4)
+        ]
+        return Step(_stacked(own), _stacked(below), jnp.stack(constant)), self._bottom(matter, x, mu)
+
+    def misses(self, matter: Matter, log_tau: np.ndarray, mu: float, light: Array) -> tuple[Array, Array]:
+        """See `Solver`."""
+        x = log_tau * _LN10
+        h = _column(np.diff(x), matter.source)
+        k, k_change = self._matrices(matter, x, mu)
+        above = [light[0] - matter.source, light[1], light[2], light[3]]
+        rate = _applied(k, above)  # dI/dx, and its derivative
+        second = _applied(k, rate)
+        moved, source_change = _applied(k_change, above), slopes(matter.source, x)
+        change = [second[i] + moved[i] - k[i][0] * source_change for i in range(4)]
+        missed = [
+            light[i][1:]
+            - light[i][:-1]
+            - h / 2 * (rate[i][1:] + rate[i][:-1])
+            + h**2 / 12 * (change[i][1:] - change[i][:-1])
+            for i in range(4)
+        ]
+        return jnp.stack(missed), self._bottom(matter, x, mu)
+
+    @staticmethod
+    def _matrices(matter: Matter, x: np.ndarray, mu: float) -> tuple[list[list[Array]], list[list[Array]]]:
+        """The propagation matrix for each unit of x, and its derivative by x."""
+        scale = _column(np.exp(x) / mu, matter.source)
+        entries = [matter.absorption[j] * scale for j in range(7)]
+        both = []
+        for eta, *others in (entries, [slopes(entry, x) for entry in entries]):
+            rows = _matrix(others)
+            both.append([[eta if i == j else rows[i][j] for j in range(4)] for i in range(4)])
+        return both[0], both[1]
+
+    @staticmethod
+    def _bottom(matter: Matter, x: np.ndarray, mu: float) -> Array:
+        rate = matter.absorption[0, -1] * (math.exp(x[-1]) / mu)
+        return _unpolarized(matter.source[-1] + slopes(matter.source[-3:], x[-3:])[-1] / rate)
+
+
+delo_bezier: Solver = DeloBezier()
+hermite: Solver = Hermite()
 
 
 def emergent(solver: Solver, matter: Matter, log_tau: np.ndarray, mu: float) -> Array:
     """The light that leaves at the top, `(4, n_wavelength)`."""
-    steps, bottom = solver(matter, log_tau, mu)
+    steps, bottom = solver.steps(matter, log_tau, mu)
     return _upwards(steps, bottom)[:, 0]
 
 
 def emergent_and_response(solver: Solver, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Array, Matter]:
     """The light that leaves at the top, and its derivative by what it met: each with a leading axis of Stokes."""
-    (steps, bottom), back = jax.vjp(lambda matter: solver(matter, log_tau, mu), matter)
-    light = _upwards(steps, bottom)
+    steps, bottom = solver.steps(matter, log_tau, mu)
+    light = jax.lax.optimization_barrier(_upwards(steps, bottom))
 
     def up(p: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         own, below = step
@@ -141,13 +238,10 @@ def emergent_and_response(solver: Solver, matter: Matter, log_tau: np.ndarray, m
     last, weights = jax.lax.scan(up, start, (jnp.moveaxis(steps.own, 2, 0), jnp.moveaxis(steps.below, 2, 0)))
     weights = jnp.moveaxis(weights, 0, 2)  # (of Stokes, row, depth, wavelength)
 
-    def one(weight: Array, last: Array) -> Matter:
-        by_own = -weight[:, None] * light[None, :, :-1]
-        by_below = weight[:, None] * light[None, :, 1:]
-        (by,) = back((Step(by_own, by_below, weight), last))
-        return by
-
-    return light[:, 0], jax.vmap(one)(weights, last)
+    _, back = jax.vjp(lambda matter: solver.misses(matter, log_tau, mu, light), matter)
+    # One Stokes parameter after the other: together, each would compute anew what they share.
+    (by,) = jax.lax.map(back, (weights, last))
+    return light[:, 0], by
 
 
 def _upwards(steps: Step, bottom: Array) -> Array:
@@ -164,12 +258,19 @@ def _upwards(steps: Step, bottom: Array) -> Array:
 
 
 def slopes(y: Array, x: np.ndarray) -> Array:
-    """dy/dx along the first axis: of the parabola through each point and its neighbours."""
+    """dy/dx along the last axis but one: of the parabola through each point and its neighbours.
+
+    As a product with a matrix, whose transpose is as quick.
+    """
+    return jnp.matmul(jnp.asarray(_slope_matrix(x), y.dtype), y, precision="highest")
+
+
+def _slope_matrix(x: np.ndarray) -> np.ndarray:
     h = np.diff(x)
-    secant = jnp.diff(y, axis=0) / _column(h, y)
-    left, right = _column(h[1:] / (h[1:] + h[:-1]), y), _column(h[:-1] / (h[1:] + h[:-1]), y)
-    inner = left * secant[:-1] + right * secant[1:]
-    return jnp.concatenate([2 * secant[:1] - inner[:1], inner, 2 * secant[-1:] - inner[-1:]])
+    secant = (np.eye(len(x), k=1) - np.eye(len(x)))[:-1] / h[:, None]
+    weight = (h[1:] / (h[1:] + h[:-1]))[:, None]
+    inner = weight * secant[:-1] + (1 - weight) * secant[1:]
+    return np.concatenate([2 * secant[:1] - inner[:1], inner, 2 * secant[-1:] - inner[-1:]])
 
 
 def _column(numbers: np.ndarray, like: Array) -> Array:
@@ -181,13 +282,6 @@ def _thickness(rate: Array, x: np.ndarray) -> Array:
     h, change = _column(np.diff(x), rate), slopes(rate, x)
     trapezoid = h / 2 * (rate[1:] + rate[:-1])
     return jnp.maximum(trapezoid + h**2 / 12 * (change[:-1] - change[1:]), 0.2 * trapezoid)
-
-
-def _normalized(absorption: Array, x: np.ndarray) -> tuple[Array, list[Array], list[Array]]:
-    """eta_I, the others over it, and how these change with x."""
-    eta = absorption[0]
-    bar = [absorption[j] / eta for j in range(1, 7)]
-    return eta, bar, [slopes(entry, x) for entry in bar]
 
 
 def _matrix(entries: list[Array]) -> list[list[Array]]:
@@ -236,23 +330,45 @@ def _solved_left(left: Array, matrix: Array) -> Array:
     return jnp.swapaxes(_solved(jnp.swapaxes(matrix, 0, 1), jnp.swapaxes(left, 0, 1)), 0, 1)
 
 
-def _moments(d: Array, through: Array) -> tuple[Array, Array, Array, Array]:
-    """Integrals of t^n d exp(-d t) over t from 0 to 1, n from 0 to 3."""
-    thick = jnp.maximum(d, _THIN)
+@jax.custom_jvp
+def _moments(d: Array) -> Array:
+    """Integrals of t^n d exp(-d t) over t from 0 to 1, n from 0 to 3; `(4, ...)`."""
+    return _moments_and_more(d)[0]
+
+
+@_moments.defjvp
+def _moments_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    moments, slope = jax.lax.optimization_barrier(_moments_and_more(primals[0]))
+    return moments, slope * tangents[0]
+
+
+def _moments_and_more(d: Array) -> tuple[Array, Array]:
+    """And their derivatives by d: that of n is its integral over d, less the integral of n + 1."""
+    thin, thick = jnp.minimum(d, _THIN), jnp.maximum(d, _THIN)
+    through = jnp.exp(-thick)
     far = [1 - through]
-    for n in (1, 2, 3):
-        far.append(-through + n / thick * far[-1])
-    thin = jnp.minimum(d, _THIN)
-    out = []
-    for n in range(4):
+    for n in range(1, 5):
+        far.append(n / thick * far[-1] - through)
+    moments, per = [], []
+    for n in range(5):
         series = jnp.zeros_like(d)
         for j in reversed(range(_TERMS)):
             series = series * -thin + 1 / (math.factorial(j) * (n + j + 1))
-        out.append(jnp.where(d < _THIN, series * thin, far[n]))
-    return out[0], out[1], out[2], out[3]
+        moments.append(jnp.where(d < _THIN, series * thin, far[n]))
+        per.append(jnp.where(d < _THIN, series, far[n] / thick))
+    return jnp.stack(moments[:4]), jnp.stack([per[n] - moments[n + 1] for n in range(4)])
 
 
-def _diffused(source: Array, change: Array, per: Array) -> Array:
-    """Light from below the last depth: the source function and its slope in the optical depth of the line."""
-    first = source[-1] + change[-1] * per[-1]
-    return jnp.stack([first, *[jnp.zeros_like(first)] * 3])
+def _unpolarized(intensity: Array) -> Array:
+    return jnp.stack([intensity, *[jnp.zeros_like(intensity)] * 3])
+
+
+def _rotated(entries: list[Array], light: list[Array]) -> list[Array]:
+    """The matrix of `_matrix` times a Stokes vector."""
+    q, u, v, rq, ru, rv = entries
+    return [
+        q * light[1] + u * light[2] + v * light[3],
+        q * light[0] + rv * light[2] - ru * light[3],
+        u * light[0] - rv * light[1] + rq * light[3],
+        v * light[0] + ru * light[1] - rq * light[2],
+    ]

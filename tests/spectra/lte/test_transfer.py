@@ -14,7 +14,7 @@ ATMOSPHERE = {
     "field_strength": 1500.0, "inclination": 1.0, "azimuth": 0.6, "velocity": 0.7, "doppler_width": 0.03,
     "line_strength": 15.0, "damping": 0.3, "source_constant": 0.3, "source_slope": 0.7,
 }  # fmt: skip
-SOLVERS = pytest.mark.parametrize("solver", [delo_bezier, hermite])
+SOLVERS = pytest.mark.parametrize("solver", [delo_bezier, hermite], ids=["delo_bezier", "hermite"])
 
 
 def milne_eddington(log_tau: np.ndarray) -> tuple[spectra.MilneEddington, Matter]:
