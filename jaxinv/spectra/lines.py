@@ -10,6 +10,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from jaxinv.spectra.line import ROMAN, Line, fraction
 from jaxinv.spectra.line_table import LINES, REFERENCES
 from jaxinv.spectra.refraction import air_to_vacuum as air_to_vacuum
@@ -23,8 +25,6 @@ class UnknownLineError(KeyError):
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would print the message in quotes
 
-
-"""The table, by wavelength."""
 
 _ALIASES = {
     "Mg b4": "Mg I 5167.3",
@@ -96,6 +96,26 @@ def find_lines(names: str | float | Line | Iterable[str | float | Line]) -> tupl
         if line in lines[:position]:
             raise ValueError(f"the line {line.name} is named twice: name each line once")
     return lines
+
+
+def checked_wavelength(wavelength: Sequence[float] | np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+    """`(n_wavelength,)` [angstrom] in float64.
+
+    Raises:
+        ValueError: no row of finite numbers, or a line's centre is not covered.
+    """
+    wavelength = np.asarray(wavelength, np.float64)
+    if wavelength.ndim != 1 or not np.all(np.isfinite(wavelength)):
+        raise ValueError(
+            f"`wavelength` must be a finite array (n_wavelength,) in angstrom; found the shape {wavelength.shape}"
+        )
+    for line in lines:
+        if not wavelength.min() <= line.wavelength <= wavelength.max():
+            raise ValueError(
+                f"the wavelengths run from {wavelength.min():.3f} to {wavelength.max():.3f} angstrom and do not cover "
+                f"{line.name or 'the line'} at {line.wavelength:.4f}: choose other lines, or convert the wavelengths"
+            )
+    return wavelength
 
 
 def _alias(text: str) -> Line | None:

@@ -31,7 +31,7 @@ from jaxinv.spectra.factors import LinearSource, ReducedProfiles
 from jaxinv.spectra.field_vector import FieldVector
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
-from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.propagation import absorption, absorption_by_inclination
 from jaxinv.spectra.symmetry import rotate, stokes_symmetry
 from jaxinv.spectra.voigt import derivatives, voigt
@@ -101,7 +101,7 @@ class MilneEddington(Forward):
         effective_triplet: bool = False,
     ) -> None:
         self.lines = find_lines([lines] if isinstance(lines, str | Line) else lines)
-        self.wavelength = _checked(wavelength, self.lines)
+        self.wavelength = checked_wavelength(wavelength, self.lines)
         if not 0 < mu <= 1:
             raise ValueError(f"`mu` is the cosine of the heliocentric angle, within (0, 1]; found {mu}")
         self.mu = float(mu)
@@ -351,18 +351,3 @@ def _barrier(values):
 @_barrier.defjvp
 def _barrier_jvp(primals, tangents):
     return _barrier(primals[0]), tangents[0]
-
-
-def _checked(wavelength: Sequence[float] | np.ndarray, lines: Sequence[Line]) -> np.ndarray:
-    wavelength = np.asarray(wavelength, np.float64)
-    if wavelength.ndim != 1 or not np.all(np.isfinite(wavelength)):
-        raise ValueError(
-            f"`wavelength` must be a finite array (n_wavelength,) in angstrom; found the shape {wavelength.shape}"
-        )
-    for line in lines:
-        if not wavelength.min() <= line.wavelength <= wavelength.max():
-            raise ValueError(
-                f"the wavelengths run from {wavelength.min():.3f} to {wavelength.max():.3f} angstrom and do not cover "
-                f"{line.name or 'the line'} at {line.wavelength:.4f}: choose other lines, or convert the wavelengths"
-            )
-    return wavelength

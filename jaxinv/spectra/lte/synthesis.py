@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameter, Parameters, in_units
 from jaxinv.spectra.line import Line
-from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.lte.gas import Gas
 from jaxinv.spectra.lte.line_opacity import ZeemanProfiles, check_line, damping, doppler_width, strength
 from jaxinv.spectra.lte.models import standard_model
@@ -26,6 +26,8 @@ from jaxinv.spectra.propagation import absorption
 
 _GAP = 20.0
 """Wavelengths further apart than this [angstrom] are windows with a continuum of their own."""
+COOLEST, HOTTEST = 1000.0, 20000.0
+"""Temperatures [K] that are computed with: partition functions are tabulated to 10 000 K, and continued."""
 _DEEPEST, _HIGHEST = 0.5, -2.0
 """log tau that a grid has to reach at least: photospheric lines form between them."""
 
@@ -69,7 +71,7 @@ class LTE(Forward):
     """
 
     lines: tuple[Line, ...] = eqx.field(static=True)
-    wavelength: np.ndarray
+    spectrum: tuple[float, ...] = eqx.field(static=True)
     log_tau: tuple[float, ...] = eqx.field(static=True)
     mu: float = eqx.field(static=True)
     gas: Gas
@@ -78,7 +80,6 @@ class LTE(Forward):
     gravity: float = eqx.field(static=True)
     solver: Solver = eqx.field(static=True)
     windows: tuple[tuple[int, int, float, float], ...] = eqx.field(static=True)
-    spectrum: tuple[float, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -94,17 +95,7 @@ class LTE(Forward):
         solver: Solver = delo_bezier,
     ) -> None:
         self.lines = tuple(check_line(line) for line in find_lines([lines] if isinstance(lines, str | Line) else lines))
-        self.wavelength = np.asarray(wavelength, np.float64)
-        if self.wavelength.ndim != 1 or not np.all(np.isfinite(self.wavelength)):
-            raise ValueError(
-                f"`wavelength` must be a finite array (n_wavelength,) in angstrom; found {self.wavelength.shape}"
-            )
-        for line in self.lines:
-            if not self.wavelength.min() <= line.wavelength <= self.wavelength.max():
-                raise ValueError(
-                    f"the wavelengths run from {self.wavelength.min():.3f} to {self.wavelength.max():.3f} angstrom and "
-                    f"do not cover {line.name} at {line.wavelength:.4f}"
-                )
+        samples = checked_wavelength(wavelength, self.lines)
         if not 0 < mu <= 1:
             raise ValueError(f"`mu` is the cosine of the heliocentric angle, within (0, 1]; found {mu}")
         grid = check_depths(log_tau)
@@ -116,17 +107,20 @@ class LTE(Forward):
         self.log_tau, self.mu, self.gas = tuple(grid.tolist()), float(mu), Gas(composition)
         self.hydrostatic, self.top_pressure, self.gravity = bool(hydrostatic), top_pressure, float(gravity)
         self.solver = solver
-        self.spectrum = tuple(self.wavelength.tolist())
-        self.windows = tuple(
-            (start, stop, centre, hsra_continuum(centre)) for start, stop, centre in _windows(self.wavelength)
-        )
+        self.spectrum = tuple(samples.tolist())
+        self.windows = tuple((*window, hsra_continuum(window[-1])) for window in _windows(samples))
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """`(n_wavelength,)` [angstrom]."""
+        return np.asarray(self.spectrum)
 
     @property
     def parameters(self) -> dict[str, Parameter]:
         depth = (len(self.log_tau),)
         pressure = {} if self.hydrostatic else {"electron_pressure": Parameter("erg/cm3", depth, lowest=0.0)}
         return {
-            "temperature": Parameter("K", depth, lowest=1000.0, highest=20000.0),
+            "temperature": Parameter("K", depth, lowest=COOLEST, highest=HOTTEST),
             **pressure,
             "microturbulence": Parameter("km/s", depth, lowest=0.0),
             "velocity": Parameter("km/s", depth),
@@ -183,6 +177,7 @@ class LTE(Forward):
         for name, known in self.parameters.items():
             if arrays[name].shape != known.shape:
                 raise ValueError(f"{name!r} has the shape {arrays[name].shape}; the grid of depths wants {known.shape}")
+        _check_temperature(arrays["temperature"])
         return arrays
 
     def _balanced(self, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -244,7 +239,7 @@ class LTE(Forward):
         """What light meets, top first."""
         phi = psi = jnp.zeros(())
         for k, line in enumerate(self.lines):
-            profiles = ZeemanProfiles(line, np.asarray(self.spectrum))
+            profiles = ZeemanProfiles(line, self.wavelength)
             absorbed, dispersed = profiles(
                 local.field_strength, local.velocity, local.width[k], local.damping[k], local.wavelength_offset
             )
@@ -279,6 +274,19 @@ class Local(NamedTuple):
     width: Array
     damping: Array
     strength: Array
+
+
+def _check_temperature(temperature: Array) -> None:
+    """Raises ValueError where it is out of reach, unless it is being traced."""
+    try:
+        known = np.asarray(temperature)
+    except jax.errors.TracerArrayConversionError:
+        return
+    if not np.all((known >= COOLEST) & (known <= HOTTEST)):
+        raise ValueError(
+            f"temperatures run from {known.min():g} to {known.max():g} K; the equation of state covers "
+            f"{COOLEST:g} to {HOTTEST:g} K"
+        )
 
 
 def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:

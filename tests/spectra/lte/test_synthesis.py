@@ -144,6 +144,10 @@ def test_limits() -> None:
         (lambda: spectra.LTE(LINES, WAVELENGTH, GRID, mu=0.0), "cosine of the heliocentric angle"),
         (lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere(GRID[1:])), "the grid of depths wants"),
         (
+            lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere() | {"temperature": np.linspace(900, 9e3, 27)}),
+            "temperatures run from 900 to 9000 K; the equation of state covers 1000 to 20000 K",
+        ),
+        (
             lambda: spectra.LTE(
                 spectra.Line(wavelength=6302.0, j_lower=1, j_upper=0, log_gf=-1.0, term_lower="5P", term_upper="5D"),
                 WAVELENGTH, GRID,
