@@ -1,9 +1,10 @@
-"""LTE synthesis and response functions: milliseconds per pixel. `python benchmarks/lte.py`."""
+"""LTE synthesis and response functions: milliseconds per pixel, differences to SIR. `python benchmarks/lte.py`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
 
@@ -14,6 +15,7 @@ from common import header, timed
 from jaxinv import spectra
 from jaxinv.compute.devices import over_devices
 from jaxinv.spectra.lte import standard_model
+from jaxinv.spectra.lte.transfer import hermite
 
 WAVELENGTH = 6300.8733 + 0.021549 * np.arange(112)
 PEERS = {
@@ -45,12 +47,55 @@ def responses(model: spectra.LTE, inputs: dict) -> tuple:
     return jax.lax.map(model.value_and_jacobian, inputs)
 
 
+def against_sir(file: Path) -> None:
+    """Profiles of SIR's models with their own electron pressures, in units of the continuum."""
+    data = np.load(file)
+    _, t, pe, turbulence, velocity, x, y, z = np.moveaxis(data["models"], 1, 0)
+    field = np.sqrt(x**2 + y**2 + z**2)
+    named = {
+        "temperature": t, "electron_pressure": pe, "microturbulence": turbulence, "velocity": velocity,
+        "field_strength": field, "inclination": np.arccos(z / field), "azimuth": np.arctan2(y, x) % np.pi,
+    }  # fmt: skip
+    inputs = {name: value.astype(np.float32) for name, value in named.items()}
+    known = {"term_lower": "5P", "term_upper": "5D", "element": "Fe"}
+    lines = (
+        spectra.Line(
+            wavelength=6301.5012, j_lower=2, j_upper=2, log_gf=-0.718, excitation_potential=3.654, abo_sigma=834.0,
+            abo_alpha=0.242, **known,
+        ),
+        spectra.Line(
+            wavelength=6302.4936, j_lower=1, j_upper=0, log_gf=-1.131, excitation_potential=3.686, abo_sigma=850.0,
+            abo_alpha=0.239, **known,
+        ),
+    )  # fmt: skip
+    wavelength = data["wavelength_A"] + (6301.5012 if data["wavelength_A"][0] < 1000 else 0)
+    print(f"{len(t)} models of SIR: rms in I, Q, U, V; largest difference of a model, median and worst")
+    found = {}
+    for name, options in {
+        "as it is": {},
+        "the other formal solver": {"solver": hermite},
+        "no broadening by helium": {"composition": {"He": -20.0}},
+        "iron lower by 0.01": {"composition": {"Fe": 7.49}},
+    }.items():
+        model = spectra.LTE(lines, wavelength, data["models"][0, 0], **options)
+        found[name] = over_devices(synthesis, model, inputs)
+        off = found[name] - data["stokes"]
+        largest = np.abs(off).max(axis=(1, 2))
+        rms = np.sqrt(np.mean(off**2, axis=(0, 2))).round(5)
+        print(f"  {name:<26} {rms} {np.median(largest):.4f} {largest.max():.4f}")
+    print(f"  both solvers differ by {np.abs(found['as it is'] - found['the other formal solver']).max():.5f} at most")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=64, help="pixels")
+    parser.add_argument("--sir", type=Path, help="compare with this file of the reference data instead")
     parser.add_argument("--depths", type=int, nargs="+", default=[53, 70], help="sizes of the grid of depths")
     arguments = parser.parse_args()
     print(header())
+    if arguments.sir:
+        against_sir(arguments.sir)
+        return
     print(f"6301+6302, 112 wavelengths, {jax.device_count()} devices; ms per pixel, float32")
     for depths in arguments.depths:
         log_tau = np.linspace(1.2, -4.0, depths)

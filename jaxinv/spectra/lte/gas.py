@@ -85,8 +85,8 @@ class Gas(eqx.Module):
         t, pe = jnp.asarray(temperature), jnp.asarray(electron_pressure)
         charge = self._charge(t, pe)
         theta = 5040 / t
-        # Partial pressures of H+, H- relative to H, and what turns the product of two into H2, H2+ (Vardya 1961, ApJ
-        # 133, 107, as fitted in Mihalas 1967).
+        # Partial pressures of H+, H- relative to H, and what turns the product of two into H2, H2+ (Vardya's fits, in
+        # Mihalas 1967 and the codes since).
         plus = jnp.exp(_log_saha(t, 13.598434, math.log(1 / 2)) - jnp.log(pe))
         minus = pe * jnp.exp(-_log_saha(t, _DETACHMENT, math.log(2.0)))
         pair = _power_of_ten(-12.533505 + theta * (4.9251644 + theta * (-0.056191273 + theta * 0.0032687661)))

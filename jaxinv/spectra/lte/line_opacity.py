@@ -56,14 +56,8 @@ def strength(line: Line, gas: Gas, state: GasState, width: Array) -> Array:
     hot = BOLTZMANN_EV * t
     level = 10.0**line.log_gf * jnp.exp(-float(line.excitation_potential or 0.0) / hot)
     absorbed = -jnp.expm1(-HC_OVER_K / (line.wavelength * 1e-4 * t))
-    # Angstrom squared over angstrom, in cm.
-    return (
-        _CLASSICAL
-        * (line.wavelength**2 * 1e-8 / width)
-        * level
-        * absorbed
-        * gas.per_state(state, line.element, line.ion)
-    )
+    length = line.wavelength**2 * 1e-8 / width  # [cm]
+    return _CLASSICAL * length * level * absorbed * gas.per_state(state, line.element, line.ion)
 
 
 def doppler_width(line: Line, temperature: Array, microturbulence: Array) -> Array:
@@ -76,7 +70,7 @@ def damping(line: Line, state: GasState, width: Array, helium: float) -> Array:
     """Damping in Doppler widths: natural and by collisions with hydrogen and helium.
 
     By Anstee, Barklem & O'Mara (Barklem, Piskunov & O'Mara 2000, A&AS 142, 467) where the line has their numbers, else
-    by Unsold's approximation (Gray 2005, eqs. 11.27 to 11.29). The natural width is the classical one.
+    by Unsold's approximation (Gray 2005, Stellar Photospheres, ch. 11). The natural width is the classical one.
 
     Args:
         line: atomic data.

@@ -37,6 +37,8 @@ def standard_model(name: str, log_tau: object = None) -> dict[str, np.ndarray]:
         name: "HSRA", "HOLMUL", "MACKKL", "FAL-C", "FAL-E", "FAL-F", "FAL-P" or "MALTBY-M" (an umbra).
         log_tau: `(n_depth,)`, log10 of the optical depth at 5000 angstrom; left out, the table's own, deepest first.
 
+            A table is continued by .3 at most.
+
     Returns:
         `log_tau`, `temperature` [K], `electron_pressure` [dyn/cm2] and `microturbulence` [km/s], `(n_depth,)` each,
         between the table's entries by monotone cubic interpolation (the pressure's logarithm).

@@ -107,7 +107,7 @@ def _free_free(t: Array, micron: float) -> Array:
 
 
 def _hydrogen(state: GasState, micron: float) -> Array:
-    """Bound-free and free-free, Kramers's with Gaunt factors (Gray 2005, Stellar Photospheres, eqs. 8.5 to 8.11)."""
+    """Bound-free and free-free, Kramers's with Gaunt factors (Gray 2005, Stellar Photospheres, ch. 8)."""
     t = state.temperature
     hot = BOLTZMANN_EV * t
     gaunt = 0.3456 / (micron * _RYDBERG) ** (1 / 3)

@@ -177,7 +177,9 @@ class LTE(Forward):
         for name, known in self.parameters.items():
             if arrays[name].shape != known.shape:
                 raise ValueError(f"{name!r} has the shape {arrays[name].shape}; the grid of depths wants {known.shape}")
-        _check_temperature(arrays["temperature"])
+        if self.hydrostatic and "electron_pressure" in parameters:
+            raise ValueError("'electron_pressure' follows from the temperature where `hydrostatic`: leave it out")
+        _check_range(arrays)
         return arrays
 
     def _balanced(self, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -276,17 +278,23 @@ class Local(NamedTuple):
     strength: Array
 
 
-def _check_temperature(temperature: Array) -> None:
-    """Raises ValueError where it is out of reach, unless it is being traced."""
+def _check_range(arrays: dict[str, Array]) -> None:
+    """Raises ValueError where numbers are missing or out of the gas's reach, unless they are being traced."""
     try:
-        known = np.asarray(temperature)
+        known = {name: np.asarray(value) for name, value in arrays.items()}
     except jax.errors.TracerArrayConversionError:
         return
-    if not np.all((known >= COOLEST) & (known <= HOTTEST)):
+    for name, values in known.items():
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"{name!r} holds numbers that are not finite")
+    temperature, pressure = known["temperature"], known.get("electron_pressure", np.ones(()))
+    if temperature.min() < COOLEST or temperature.max() > HOTTEST:
         raise ValueError(
-            f"temperatures run from {known.min():g} to {known.max():g} K; the equation of state covers "
+            f"temperatures run from {temperature.min():g} to {temperature.max():g} K; the equation of state covers "
             f"{COOLEST:g} to {HOTTEST:g} K"
         )
+    if pressure.min() <= 0:
+        raise ValueError(f"'electron_pressure' is above 0; found {pressure.min():g}")
 
 
 def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:
@@ -297,6 +305,11 @@ def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:
 
 def hsra_continuum(wavelength: float) -> float:
     """The continuum of the HSRA model at the centre of the disc, in the units of `planck`; wavelength in angstrom."""
+    with jax.ensure_compile_time_eval():
+        return _hsra_continuum(wavelength)
+
+
+def _hsra_continuum(wavelength: float) -> float:
     model = standard_model("HSRA")
     x, temperature = model["log_tau"][::-1], model["temperature"][::-1]
     state = Gas().state(jnp.asarray(model["temperature"]), jnp.asarray(model["electron_pressure"]))

@@ -48,7 +48,10 @@ class Step(NamedTuple):
 
 
 class Solver(Protocol):
-    """A formal solver; both methods state the same equation."""
+    """A formal solver; both methods state the same equation.
+
+    A static part of a model: one must not be equal to another, or compiled programs are taken for each other's.
+    """
 
     def steps(self, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Step, Array]:
         """M, R and r; and the light that comes up at the bottom, `(4, n_wavelength)`."""
@@ -62,7 +65,7 @@ class Solver(Protocol):
         ...
 
 
-class DeloBezier(NamedTuple):
+class DeloBezier:
     """De la Cruz Rodriguez & Piskunov 2013, ApJ 764, 33: the effective source vector is a cubic Bezier curve.
 
     Of third order or better where steps are thin, exact where light is thermal, however thick they are.
@@ -154,7 +157,7 @@ class _Way(NamedTuple):
         )  # fmt: skip
 
 
-class Hermite(NamedTuple):
+class Hermite:
     """Bellot Rubio, Ruiz Cobo & Collados 1998, ApJ 506, 805: the light itself is a Hermite polynomial of log tau.
 
     Of fourth order where steps are thin; it rings where they are thick and the light is far from thermal.
@@ -285,7 +288,7 @@ def _thickness(rate: Array, x: np.ndarray) -> Array:
 
 
 def _matrix(entries: list[Array]) -> list[list[Array]]:
-    """The propagation matrix without its diagonal (LL04 eq. 9.28), from eta_Q, eta_U, eta_V, rho_Q, rho_U, rho_V."""
+    """The propagation matrix without its diagonal (LL04 ch. 9), from eta_Q, eta_U, eta_V, rho_Q, rho_U, rho_V."""
     q, u, v, rq, ru, rv = entries
     zero = jnp.zeros_like(q)
     return [[zero, q, u, v], [q, zero, rv, -ru], [u, -rv, zero, rq], [v, ru, -rq, zero]]

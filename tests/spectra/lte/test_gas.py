@@ -65,7 +65,7 @@ def test_nothing_is_lost() -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_saha_in_closed_form() -> None:
-    """Of iron, from the equation as textbooks write it (Gray 2005, eq. 1.20)."""
+    """Of iron, from the equation as textbooks write it (Gray 2005, ch. 1)."""
     gas = Gas()
     t, pe = 5040.0, 20.0
     state = gas.state(jnp.asarray(t), jnp.asarray(pe))
@@ -77,7 +77,7 @@ def test_saha_in_closed_form() -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_hydrogen_molecules_as_others_count_them() -> None:
-    """Against the equilibrium constant of Kurucz 1970 (SAO Spec. Rep. 309), a fit of its own."""
+    """Against the equilibrium constant of Kurucz's ATLAS9, a fit of its own."""
     t = np.array([3000.0, 4000.0, 5000.0, 6000.0])
     state = Gas().state(jnp.asarray(t), jnp.full(4, 1.0))
     series = [1.63660e-3, -4.93992e-7, 1.11822e-10, -1.49567e-14, 1.06206e-18, -3.08720e-23]

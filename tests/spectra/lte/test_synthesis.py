@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from jaxinv import spectra
 from jaxinv.spectra.lte import standard_model
-from jaxinv.spectra.lte.transfer import hermite
+from jaxinv.spectra.lte.transfer import delo_bezier, hermite
 
 LINES = (
     spectra.Line(
@@ -110,11 +111,25 @@ def test_derivatives_in_both_modes() -> None:
         np.testing.assert_allclose(value, response[name][3, 5], atol=2e-5 * np.abs(value).max() + 1e-12)
 
 
-def test_both_solvers_and_both_orders_of_depth() -> None:
+def test_both_solvers() -> None:
     p = atmosphere()
     light = spectra.LTE(LINES, WAVELENGTH, GRID)(p)
     other = spectra.LTE(LINES, WAVELENGTH, GRID, solver=hermite)(p)
     np.testing.assert_allclose(light, other, atol=3e-3)
+    assert np.abs(np.asarray(light) - np.asarray(other)).max() > 1e-6
+
+
+def test_one_solver_is_not_taken_for_the_other() -> None:
+    """By what keeps compiled programs, which tells models apart by their static fields."""
+    run = eqx.filter_jit(lambda model, p: model(p))
+    p = {name: jnp.asarray(value, jnp.float32) for name, value in atmosphere().items()}
+    bezier, other = (run(spectra.LTE(LINES[1], WAVELENGTH[10:], GRID, solver=s), p) for s in (delo_bezier, hermite))
+    assert 1e-6 < float(jnp.abs(bezier - other).max()) < 3e-3
+
+
+def test_the_order_of_depths_does_not_matter() -> None:
+    p = atmosphere()
+    light = spectra.LTE(LINES, WAVELENGTH, GRID)(p)
     turned = spectra.LTE(LINES, WAVELENGTH, GRID[::-1])({name: value[::-1] for name, value in p.items()})
     np.testing.assert_allclose(light, turned, atol=2e-6)
 
@@ -147,6 +162,15 @@ def test_limits() -> None:
             lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere() | {"temperature": np.linspace(900, 9e3, 27)}),
             "temperatures run from 900 to 9000 K; the equation of state covers 1000 to 20000 K",
         ),
+        (
+            lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere() | {"velocity": np.full(27, np.nan)}),
+            "'velocity' holds numbers that are not finite",
+        ),
+        (
+            lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere() | {"electron_pressure": np.zeros(27)}),
+            "'electron_pressure' is above 0; found 0",
+        ),
+        (lambda: spectra.LTE(LINES, WAVELENGTH, GRID, hydrostatic=True)(atmosphere()), "leave it out"),
         (
             lambda: spectra.LTE(
                 spectra.Line(wavelength=6302.0, j_lower=1, j_upper=0, log_gf=-1.0, term_lower="5P", term_upper="5D"),
