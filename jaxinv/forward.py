@@ -146,6 +146,8 @@ class Knowledge(NamedTuple):
         affine: two parameters in which the prediction is linear; `None`: there are none. Of both kinds, the best value
             given all other parameters has a closed form.
         symmetry: exact symmetries that move data and parameters together; `None`: none are known.
+        working_set: numbers that the model holds at a time for one object beside its prediction and Jacobian, where
+            they are many: a CPU works on as many objects together as its cache has room for.
     """
 
     guess: Callable[[Array, Array], dict[str, Array]] = lambda values, valid: {}
@@ -154,6 +156,7 @@ class Knowledge(NamedTuple):
     rotation: Rotation | None = None
     affine: Affine | None = None
     symmetry: Symmetry | None = None
+    working_set: int = 0
 
 
 class Forward(_Reader):
@@ -400,6 +403,29 @@ class Sequential(Forward):
         """The first model's check, of what it reads, too."""
         super().check(prior)
         self.first.check({name: entry for name, entry in prior.items() if name in self.first.units})
+
+
+def with_jacobian(
+    value: Callable[[dict[str, Array]], Array],
+    value_and_jacobian: Callable[[dict[str, Array]], tuple[Array, dict[str, Array]]],
+    arrays: dict[str, Array],
+) -> Array:
+    """`value(arrays)`, which JAX differentiates, in either mode and twice, by the Jacobian of the second function.
+
+    Args:
+        value: of named arrays.
+        value_and_jacobian: the same value, and its derivatives `(*value_shape, *array_shape)` by name.
+        arrays: where.
+    """
+    run = jax.custom_jvp(value)
+
+    @run.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        found, jacobian = value_and_jacobian(primals[0])
+        moved = [jnp.tensordot(jacobian[name], tangent, tangent.ndim) for name, tangent in tangents[0].items()]
+        return found, sum(moved[1:], moved[0])
+
+    return run(arrays)
 
 
 def in_units(parameters: Parameters, units: Mapping[str, str]) -> Parameters:

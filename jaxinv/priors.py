@@ -7,7 +7,7 @@ density regularizes, the samples train networks and simulate data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -57,6 +57,86 @@ class Ring(dist.Distribution):
         del intermediates
         radius = jnp.sqrt(jnp.sum(value**2, -1) + 1e-12)
         return RADIUS.log_prob(radius) - jnp.log(2 * jnp.pi * radius)
+
+
+class Smooth(dist.Distribution):
+    """Numbers along an axis, each within bounds, that change little from one to the next.
+
+    The first is uniform; each other one is normal about the one before plus the change of the trend, truncated to its
+    bounds. Optimizers and samplers see the bounds.
+
+    Args:
+        low: `(n,)`, the lowest value of each number.
+        high: `(n,)`, the highest.
+        step: `(n - 1,)` or one number, standard deviation of the change from one to the next.
+        trend: `(n,)`, of which the differences are what is expected; none where left out.
+
+    Raises:
+        ValueError: fewer than two numbers, another shape, a step that is not above 0, or low not below high.
+    """
+
+    arg_constraints: ClassVar = {
+        "low": constraints.real_vector,
+        "high": constraints.real_vector,
+        "step": constraints.positive,
+        "trend": constraints.real_vector,
+    }
+    reparametrized_params: ClassVar = []
+
+    def __init__(self, low: Any, high: Any, step: Any, trend: Any = 0.0, *, validate_args: bool | None = None) -> None:
+        shape = np.broadcast_shapes(np.shape(low), np.shape(high), np.shape(trend))
+        if len(shape) != 1 or shape[0] < 2:
+            raise ValueError(f"a smooth prior is of a row of 2 numbers or more; found the shape {shape}")
+        try:
+            steps = np.broadcast_to(np.asarray(step, float), (shape[0] - 1,))
+            good = np.all(steps > 0) and np.all(np.asarray(low, float) < np.asarray(high, float))
+        except jax.errors.TracerArrayConversionError:
+            good = True
+        except ValueError:
+            raise ValueError(f"`step` is one number or {shape[0] - 1}; found the shape {np.shape(step)}") from None
+        if not good:
+            raise ValueError("a smooth prior needs steps above 0, and each `low` below its `high`")
+        self.low, self.high, self.trend = (jnp.broadcast_to(jnp.asarray(x, float), shape) for x in (low, high, trend))
+        self.step = jnp.broadcast_to(jnp.asarray(step, float), (shape[0] - 1,))
+        super().__init__(event_shape=shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)  # pyright: ignore[reportArgumentType]
+    def support(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Between the bounds."""
+        return constraints.independent(constraints.interval(self.low, self.high), 1)
+
+    @property
+    def mean(self) -> Array:
+        """The middle between the bounds."""
+        return (self.low + self.high) / 2
+
+    @property
+    def variance(self) -> Array:
+        """That of a number that is uniform within its bounds."""
+        return (self.high - self.low) ** 2 / 12
+
+    def _next(self, before: Array, low: Array, high: Array, step: Array, change: Array) -> Any:
+        return dist.TruncatedNormal(before + change, step, low=low, high=high, validate_args=False)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        """`(*sample_shape, n)`."""
+        keys = jax.random.split(key, self.event_shape[0])
+        first = jax.random.uniform(keys[0], sample_shape, minval=self.low[0], maxval=self.high[0])
+        change = jnp.diff(self.trend)
+
+        def advance(before: Array, item: Any) -> tuple[Array, Array]:
+            key, *numbers = item
+            found = self._next(before, *numbers).sample(key, sample_shape if before.ndim == 0 else ())
+            return found, found
+
+        _, rest = jax.lax.scan(advance, first, (keys[1:], self.low[1:], self.high[1:], self.step, change))
+        return jnp.concatenate([first[..., None], jnp.moveaxis(rest, 0, -1)], -1)
+
+    def log_prob(self, value: Array, intermediates: Any = None) -> Array:
+        """The log density."""
+        del intermediates
+        rest = self._next(value[..., :-1], self.low[1:], self.high[1:], self.step, jnp.diff(self.trend))
+        return jnp.sum(rest.log_prob(value[..., 1:]), -1) - jnp.log(self.high[0] - self.low[0])
 
 
 class Tied(eqx.Module):

@@ -63,3 +63,37 @@ def test_density_of_the_parameters() -> None:
     assert list(priors.free(prior)) == ["x", "y"]
     assert list(priors.tied(prior)) == ["t"]
     assert priors.fixed(prior) == {"z": 5.0}
+
+
+@pytest.mark.usefixtures("float64")
+def test_smooth_is_a_density_that_its_draws_follow() -> None:
+    low, high, trend = np.array([0.0, -1.0, 0.0]), np.array([1.0, 1.0, 2.0]), np.array([0.0, 0.3, 0.6])
+    prior = priors.Smooth(low, high, [0.4, 0.8], trend)
+    x = [np.linspace(a, b, 60) for a, b in zip(low, high)]
+    grid = np.stack(np.meshgrid(*x, indexing="ij"), -1)
+    density = np.exp(np.asarray(prior.log_prob(grid)))
+    axes = (2, 1, 0)
+    whole = density
+    for axis in axes:
+        whole = np.trapezoid(whole, x[axis], axis=axis)
+    assert whole == pytest.approx(1, abs=1e-3)
+    draws = np.asarray(prior.sample(jax.random.key(0), (20000,)))
+    assert draws.shape == (20000, 3)
+    assert np.all((draws >= low) & (draws <= high))
+    assert np.all(np.asarray(prior.support(draws)))
+    last = np.trapezoid(np.trapezoid(density, x[0], axis=0), x[1], axis=0)
+    mean = np.trapezoid(last * x[2], x[2])
+    assert draws[:, 2].mean() == pytest.approx(mean, abs=4 * draws[:, 2].std() / np.sqrt(20000))
+    lower, upper = priors.bounds(prior)
+    np.testing.assert_array_equal(lower, low)
+    np.testing.assert_array_equal(upper, high)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((0.0, 1.0, 1.0), "a row"), ((np.zeros(3), 1.0, np.ones(3)), "2"), ((np.zeros(3), 1.0, 0.0), "above 0"),
+     ((np.ones(3), 1.0, 1.0), "below")],
+)  # fmt: skip
+def test_bad_smooth(arguments: tuple, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        priors.Smooth(*arguments)

@@ -146,7 +146,7 @@ class Surrogate(Forward):
         # A closed form is exact only where the stages give it, not the network.
         rotation = exact.rotation if exact.rotation and exact.rotation.name not in learned else None
         affine = exact.affine if exact.affine and not {*exact.affine} & {*learned} else None
-        return exact._replace(guess=guess, canonical=canonical, rotation=rotation, affine=affine)
+        return exact._replace(guess=guess, canonical=canonical, rotation=rotation, affine=affine, working_set=0)
 
     @property
     def _whole(self) -> Forward:

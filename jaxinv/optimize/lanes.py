@@ -23,6 +23,8 @@ _FAR_ABOVE = 0.5
 """Of the best cost: where a further start is given up."""
 _FEW_SAMPLES = 256
 """Of one object, of which a CPU's cache holds twice as many objects."""
+_CACHED = 2**19
+"""Numbers that a CPU's cache holds of what a model works with."""
 _NUMBERS = 2**24
 """Of Jacobians at the same time on a CPU; an accelerator has room for 64 times as many."""
 
@@ -115,7 +117,8 @@ def run(solver: Solver, problem: Problem, starts: Array, data: Any, known: Any, 
         )
         return lanes, results, jnp.minimum(queue + jnp.sum(finished, dtype=queue.dtype), n_wanted)
 
-    n_lanes = min(solver.lanes or _room(int(np.prod(jax.tree.leaves(data)[0].shape[1:])), size), n)
+    samples, working = int(np.prod(jax.tree.leaves(data)[0].shape[1:])), problem.forward.knowledge.working_set
+    n_lanes = min(solver.lanes or _room(samples, size, working), n)
     some = jax.tree.map(lambda x: x[:n_lanes], (data, known, starts[:, 0]))
     shape = jax.eval_shape(init, *some)
 
@@ -140,12 +143,14 @@ def run(solver: Solver, problem: Problem, starts: Array, data: Any, known: Any, 
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0].object < n_wanted), step, carry)[1]
 
 
-def _room(samples: int, size: int) -> int:
+def _room(samples: int, size: int, working: int) -> int:
     """Lanes that one device has room for."""
     cpu = jax.default_backend() == "cpu"
     most = (64 if samples <= _FEW_SAMPLES else 32) if cpu else 16384
     numbers = max(samples, 1) * min(size, MOST_DENSE)
-    return max(min(most, _NUMBERS * (1 if cpu else 64) // numbers), 1)
+    if cpu and working:
+        most = min(most, max(_CACHED // working, 2))  # one alone would be compiled to something slower
+    return max(min(most, _NUMBERS * (1 if cpu else 64) // (numbers + working)), 1)
 
 
 def _where(condition: Array, yes: Any, no: Any) -> Any:

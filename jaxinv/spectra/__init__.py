@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jaxinv.spectra.lines import find_line as find_line
     from jaxinv.spectra.lines import find_lines as find_lines
     from jaxinv.spectra.lines import vacuum_to_air as vacuum_to_air
+    from jaxinv.spectra.lte.nodes import Nodes as Nodes
+    from jaxinv.spectra.lte.nodes import stratified_prior as stratified_prior
     from jaxinv.spectra.lte.synthesis import LTE as LTE
     from jaxinv.spectra.milne_eddington import MilneEddington as MilneEddington
     from jaxinv.spectra.milne_eddington import milne_eddington_prior as milne_eddington_prior
@@ -35,6 +37,7 @@ _NAMES = {
     "Line": "line",
     "Macroturbulence": "instrument",
     "MilneEddington": "milne_eddington",
+    "Nodes": "lte.nodes",
     "SpectralPSF": "instrument",
     "StrayLight": "scene",
     "UnknownLineError": "lines",
@@ -45,6 +48,7 @@ _NAMES = {
     "find_lines": "lines",
     "lande_factor": "lande",
     "milne_eddington_prior": "milne_eddington",
+    "stratified_prior": "lte.nodes",
     "vacuum_to_air": "lines",
     "voigt": "voigt",
     "zeeman_pattern": "zeeman",

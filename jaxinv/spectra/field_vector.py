@@ -176,3 +176,20 @@ def hidden_field(parameters: Mapping[str, Any], error: Mapping[str, Any]) -> Arr
     by_inclination = field**2 * jnp.sin(2 * inclination) * error["inclination"]
     size = jnp.sqrt(jnp.hypot(by_field, by_inclination))
     return jnp.where(jnp.isfinite(size), jnp.clip(size, 10.0, 500.0), TRANSVERSE).astype(field.dtype)
+
+
+def canonical_field(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The same profiles with field strength >= 0, inclination in [0, pi] and azimuth in [0, pi).
+
+    Exact: (B, gamma) and (-B, pi - gamma) are one vector; so are gamma and -gamma with chi + pi, which LL04's
+    equations do not distinguish from chi.
+    """
+    strength, inclination, azimuth = (jnp.asarray(parameters[name]) for name in _NAMES)
+    inclination = jnp.where(strength < 0, jnp.pi - inclination, inclination)
+    inclination = jnp.abs(jnp.mod(inclination + jnp.pi, 2 * jnp.pi) - jnp.pi)
+    return {
+        **parameters,
+        "field_strength": jnp.abs(strength),
+        "inclination": inclination,
+        "azimuth": jnp.mod(azimuth, jnp.pi),
+    }

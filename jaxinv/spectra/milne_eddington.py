@@ -24,16 +24,16 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.coordinates import Block, logarithm
-from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Rotation, Stage, in_units
+from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Stage, in_units, with_jacobian
 from jaxinv.priors import Cyclic, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles
-from jaxinv.spectra.field_vector import FieldVector
+from jaxinv.spectra.field_vector import FieldVector, canonical_field
 from jaxinv.spectra.guess import LineWindows, classical_guess, fit_linear_parameters
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.propagation import absorption, absorption_by_inclination
-from jaxinv.spectra.symmetry import rotate, stokes_symmetry
+from jaxinv.spectra.symmetry import AZIMUTH, rotate, stokes_symmetry
 from jaxinv.spectra.voigt import derivatives, voigt
 from jaxinv.spectra.zeeman import effective_lande, zeeman_pattern
 
@@ -132,15 +132,15 @@ class MilneEddington(Forward):
         """Classical estimates; one vector of several signs and angles; round coordinates; closed forms; symmetries."""
         return Knowledge(
             self._guess,
-            _canonical,
+            canonical_field,
             _coordinates,
-            Rotation("azimuth", rotate, _best_turn),
+            AZIMUTH,
             Affine("source_constant", "source_slope"),
             stokes_symmetry(self.windows),
         )
 
     def __call__(self, parameters: Parameters) -> Array:
-        return self._differentiable(self._arrays(parameters))
+        return with_jacobian(self._stokes, self._value_and_jacobian, self._arrays(parameters))
 
     def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """Stokes profiles and their derivative by every scalar in `parameters`, each `(4, n_wavelength)`."""
@@ -172,17 +172,6 @@ class MilneEddington(Forward):
         dtype = jnp.result_type(*parameters.values())
         dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
         return {name: jnp.asarray(value, dtype) for name, value in given.items()}
-
-    def _differentiable(self, arrays: dict[str, Array]) -> Array:
-        stokes = jax.custom_jvp(self._stokes)
-
-        @stokes.defjvp
-        def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-            value, jacobian = self._value_and_jacobian(primals[0])
-            moved = [jacobian[name] * tangent for name, tangent in tangents[0].items()]
-            return value, jnp.sum(jnp.stack(moved), axis=0)
-
-        return stokes(arrays)
 
     def _profiles(self, p: dict[str, Array]) -> tuple[Array, Array, Array, Array]:
         """v, H, F of every component, `(n_component, n_wavelength)`, and a."""
@@ -259,35 +248,10 @@ class MilneEddington(Forward):
         return _barrier((_observed(p, rotated), jacobian))
 
 
-def _canonical(parameters: Parameters) -> dict[str, Array]:
-    """The same profiles with field strength >= 0, inclination in [0, pi] and azimuth in [0, pi).
-
-    Exact: (B, gamma) and (-B, pi - gamma) are one vector; so are gamma and -gamma with chi + pi, which LL04's
-    equations do not distinguish from chi.
-    """
-    strength, inclination, azimuth = (jnp.asarray(parameters[name]) for name in FieldVector().names)
-    inclination = jnp.where(strength < 0, jnp.pi - inclination, inclination)
-    inclination = jnp.abs(jnp.mod(inclination + jnp.pi, 2 * jnp.pi) - jnp.pi)
-    return {
-        **parameters,
-        "field_strength": jnp.abs(strength),
-        "inclination": inclination,
-        "azimuth": jnp.mod(azimuth, jnp.pi),
-    }
-
-
 def _coordinates(prior: Prior) -> tuple[Block, ...]:
     """The field's components, and logarithms of what scales a profile; damping is linear where it is small."""
     logarithms = [logarithm(prior, name, offset) for name, offset in _LOGARITHMS.items()]
     return (*FieldVector.of(prior), *(block for found in logarithms for block in found))
-
-
-def _best_turn(prediction: Array, values: Array, weights: Array) -> Array:
-    """The change of azimuth that turns Q and U onto the data's, where they have the same weights."""
-    along = jnp.sum(weights[1:3] * values[1:3] * prediction[1:3])
-    across = jnp.sum(weights[1] * (values[2] * prediction[1] - values[1] * prediction[2]))
-    turn = jnp.arctan2(across, jnp.where((along == 0) & (across == 0), 1, along)) / 2
-    return jnp.where(jnp.all(weights[1] == weights[2]), turn, 0)
 
 
 def milne_eddington_prior(continuum: float = 1.0, wavelength: float = 6302.0, **changes: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.forward import Symmetry
+from jaxinv.forward import Rotation, Symmetry
 from jaxinv.spectra.guess import LineWindows
 
 _BRIGHT = 32
@@ -62,6 +62,18 @@ def rotate(stokes: Array, angle: Array) -> Array:
     cosine, sine = jnp.cos(2 * angle), jnp.sin(2 * angle)
     i, q, u, v = stokes
     return jnp.stack([i, cosine * q - sine * u, sine * q + cosine * u, v])
+
+
+def _best_turn(prediction: Array, values: Array, weights: Array) -> Array:
+    """The change of azimuth that turns Q and U onto the data's, where they have the same weights."""
+    along = jnp.sum(weights[1:3] * values[1:3] * prediction[1:3])
+    across = jnp.sum(weights[1] * (values[2] * prediction[1] - values[1] * prediction[2]))
+    turn = jnp.arctan2(across, jnp.where((along == 0) & (across == 0), 1, along)) / 2
+    return jnp.where(jnp.all(weights[1] == weights[2]), turn, 0)
+
+
+AZIMUTH = Rotation("azimuth", rotate, _best_turn)
+"""An azimuth that is the same all along the ray turns Q and U."""
 
 
 def reflect(stokes: Array, sign: Array) -> Array:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxinv.spectra.lte.gas import Gas as Gas
     from jaxinv.spectra.lte.gas import GasState as GasState
     from jaxinv.spectra.lte.models import model_names as model_names
+    from jaxinv.spectra.lte.models import resampled as resampled
     from jaxinv.spectra.lte.models import standard_model as standard_model
     from jaxinv.spectra.lte.opacity import continuous_opacity as continuous_opacity
     from jaxinv.spectra.lte.opacity import contributions as contributions
@@ -27,6 +28,7 @@ _NAMES = {
     "geometric_height": "stratification",
     "hydrostatic": "stratification",
     "model_names": "models",
+    "resampled": "models",
     "standard_model": "models",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

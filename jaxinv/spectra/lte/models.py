@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -49,14 +50,44 @@ def standard_model(name: str, log_tau: object = None) -> dict[str, np.ndarray]:
     if name not in _tables():
         raise ValueError(f"no model {name!r} among {', '.join(model_names())}{suggestion(name, model_names())}")
     table = _tables()[name]
-    grid = table[::-1, 0] if log_tau is None else check_depths(log_tau)
-    low, high = table[0, 0] - _SPAN, table[-1, 0] + _SPAN
-    if grid.min() < low or grid.max() > high:
+    own = {"log_tau": table[:, 0], **dict(zip(_COLUMNS, table[:, 1:].T, strict=True))}
+    return resampled(own, table[::-1, 0] if log_tau is None else log_tau, name)
+
+
+def resampled(stratification: Mapping[str, Any], log_tau: object, name: str = "the stratification") -> dict[str, Any]:
+    """A stratification on another grid, by monotone cubic interpolation, of a pressure's logarithm.
+
+    Args:
+        stratification: quantities by name, `(n_depth,)` each, and the `log_tau` that they are at; without that, they
+            are on the new grid already.
+        log_tau: the new grid.
+        name: what messages call it.
+
+    Raises:
+        ValueError: the depths are not sorted, do not cover the new grid, or a quantity has another length or is not
+            finite.
+    """
+    grid = check_depths(log_tau)
+    own = check_depths(stratification.get("log_tau", grid))
+    values = {key: np.asarray(value, float) for key, value in stratification.items() if key != "log_tau"}
+    for key, value in values.items():
+        if value.shape != own.shape or not np.all(np.isfinite(value)):
+            raise ValueError(
+                f"{key!r} of {name} must be {len(own)} finite numbers, one for each depth; "
+                f"found the shape {value.shape}"
+            )
+    if np.array_equal(own, grid):
+        return {"log_tau": grid.copy(), **values}
+    order = np.argsort(own)
+    own = own[order]
+    if grid.min() < own[0] - _SPAN or grid.max() > own[-1] + _SPAN:
         raise ValueError(
-            f"{name} covers log_tau from {table[0, 0]:g} to {table[-1, 0]:g}; "
-            f"asked for {grid.min():g} to {grid.max():g}"
+            f"{name} covers log_tau from {own[0]:g} to {own[-1]:g}; asked for {grid.min():g} to {grid.max():g}"
         )
-    columns = PchipInterpolator(table[:, 0], np.column_stack([table[:, 1], np.log(table[:, 2]), table[:, 3]]))(grid)
-    columns[:, 1] = np.exp(columns[:, 1])
-    columns[:, 2] = np.maximum(columns[:, 2], 0)
-    return {"log_tau": grid.copy(), **dict(zip(_COLUMNS, columns.T, strict=True))}
+    out = {"log_tau": grid.copy()}
+    for key, value in values.items():
+        along = np.log(value[order]) if key.endswith("pressure") else value[order]
+        found = PchipInterpolator(own, along)(grid)
+        found = np.exp(found) if key.endswith("pressure") else found
+        out[key] = np.maximum(found, 0) if key == "microturbulence" else found
+    return out

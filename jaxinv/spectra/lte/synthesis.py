@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Parameter, Parameters, in_units
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units, with_jacobian
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.lte.gas import Gas
@@ -28,6 +28,8 @@ _GAP = 20.0
 """Wavelengths further apart than this [angstrom] are windows with a continuum of their own."""
 COOLEST, HOTTEST = 1000.0, 20000.0
 """Temperatures [K] that are computed with: partition functions are tabulated to 10 000 K, and continued."""
+_ARRAYS = 40
+"""Of `(n_depth, n_wavelength)` that are alive together: what the absorption follows from, its seven entries, ..."""
 _DEEPEST, _HIGHEST = 0.5, -2.0
 """log tau that a grid has to reach at least: photospheric lines form between them."""
 
@@ -116,6 +118,15 @@ class LTE(Forward):
         return np.asarray(self.spectrum)
 
     @property
+    def working_set(self) -> int:
+        """Numbers that a synthesis with its response functions holds at a time, roughly."""
+        return _ARRAYS * len(self.log_tau) * len(self.spectrum)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge(working_set=self.working_set)
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         depth = (len(self.log_tau),)
         pressure = {} if self.hydrostatic else {"electron_pressure": Parameter("erg/cm3", depth, lowest=0.0)}
@@ -131,18 +142,8 @@ class LTE(Forward):
         }
 
     def __call__(self, parameters: Parameters) -> Array:
-        run = jax.custom_jvp(lambda arrays: emergent(self.solver, self._matter(arrays), self._grid, self.mu))
-
-        @run.defjvp
-        def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-            value, response = self._value_and_response(primals[0])
-            moved = [
-                response[name] * tangent if tangent.ndim == 0 else jnp.tensordot(response[name], tangent, 1)
-                for name, tangent in tangents[0].items()
-            ]
-            return value, sum(moved[1:], moved[0])
-
-        return run(self._balanced(self._arrays(parameters)))
+        light = lambda arrays: emergent(self.solver, self._matter(arrays), self._grid, self.mu)  # noqa: E731
+        return with_jacobian(light, self._value_and_response, self.balanced(self._arrays(parameters)))
 
     def value_and_jacobian(self, parameters: Parameters) -> tuple[Array, dict[str, Array]]:
         """Stokes profiles, and response functions `(4, n_wavelength, n_depth)`: derivatives for each depth of the grid.
@@ -153,10 +154,39 @@ class LTE(Forward):
         if not self.hydrostatic:
             value, response = self._value_and_response(arrays)
             return value, {name: response[name] for name in parameters}
-        value, response = self._value_and_response(self._balanced(arrays))
-        pressure = jax.jacfwd(lambda t: self._balanced({**arrays, "temperature": t})["electron_pressure"])
+        value, response = self._value_and_response(self.balanced(arrays))
+        pressure = jax.jacfwd(lambda t: self.balanced({**arrays, "temperature": t})["electron_pressure"])
         response["temperature"] += response.pop("electron_pressure") @ pressure(arrays["temperature"])
         return value, {name: response[name] for name in parameters}
+
+    def value_and_derivatives(
+        self, parameters: Parameters, along: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[Array, dict[str, Array]]:
+        """Stokes profiles, and their derivatives along some changes of the stratification alone.
+
+        What a few numbers change at all depths costs no response function at every depth: these are contracted one
+        Stokes parameter at a time.
+
+        Args:
+            parameters: as always.
+            along: groups of changes by any name; a group of n changes the quantities that it names by the columns of
+                `(n_depth, n)`, all together. Where `hydrostatic`, the electron pressure follows a changed temperature.
+
+        Returns:
+            `(4, n_wavelength)`, and of each group `(4, n_wavelength, n)`.
+        """
+        arrays = self._arrays(parameters)
+        dtype = arrays["temperature"].dtype
+        along = {group: {n: jnp.asarray(x, dtype) for n, x in each.items()} for group, each in along.items()}
+        if self.hydrostatic:
+            balance = lambda t: self.balanced({**arrays, "temperature": t})["electron_pressure"]  # noqa: E731
+            pressure, push = jax.linearize(balance, arrays["temperature"])
+            arrays = arrays | {"electron_pressure": pressure}
+            for group, changes in along.items():
+                if "temperature" in changes:
+                    moved = jax.vmap(push, in_axes=1, out_axes=1)(changes["temperature"])
+                    along[group] = {**changes, "electron_pressure": moved}
+        return self._value_and_response(arrays, along)
 
     @property
     def _order(self) -> np.ndarray:
@@ -182,7 +212,7 @@ class LTE(Forward):
         _check_range(arrays)
         return arrays
 
-    def _balanced(self, arrays: dict[str, Array]) -> dict[str, Array]:
+    def balanced(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """With the electron pressure of hydrostatic equilibrium, where that is wanted."""
         if not self.hydrostatic:
             return arrays
@@ -190,29 +220,46 @@ class LTE(Forward):
         pressure = hydrostatic(self.gas, grid, arrays["temperature"], top_pressure=top, gravity=self.gravity)
         return arrays | {"electron_pressure": pressure}
 
-    def _value_and_response(self, arrays: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def _value_and_response(
+        self, arrays: dict[str, Array], along: Mapping[str, Mapping[str, Array]] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
         """The chain of three: light by matter, matter by numbers at the same depth, these by the parameters there."""
         local, push = jax.linearize(self._local, arrays)
         shape = (len(self.log_tau), len(self.spectrum))
         wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-2], *shape)), local)
         matter, back = jax.vjp(self._matter_of, wide)
         value, by = emergent_and_response(self.solver, jax.lax.optimization_barrier(matter), self._grid, self.mu)
-        (by,) = jax.lax.map(back, jax.lax.optimization_barrier(by))  # one Stokes parameter after the other
-        response = {}
-        for name in arrays:
-            if name in Local._fields and name != "temperature":
-                found = getattr(by, name)
-            else:
-                one = push({other: jnp.full_like(x, other == name) for other, x in arrays.items()})
-                parts = [
-                    (b * x).reshape(4, -1, *shape).sum(1)
-                    for b, x, field in zip(by, one, Local._fields)
-                    if field not in arrays or field == name
-                ]
-                found = sum(parts[1:], parts[0])
-            found = jnp.moveaxis(found, 1, 2)[..., np.argsort(self._order)]
-            response[name] = found if arrays[name].ndim else found.sum(-1)
-        return value, response
+        mixed = {
+            name: push({other: jnp.full_like(x, other == name) for other, x in arrays.items()})
+            for name in arrays
+            if name not in Local._fields or name == "temperature"
+        }
+
+        def felt(name: str, by: Local) -> Array:
+            """The change of one Stokes parameter for a unit of a quantity at each depth, `(n_depth, n_wavelength)`."""
+            if name not in mixed:
+                return getattr(by, name)
+            parts = [
+                (b * x).reshape(-1, *shape).sum(0)
+                for b, x, field in zip(by, mixed[name], Local._fields)
+                if field not in arrays or field == name
+            ]
+            return sum(parts[1:], parts[0])
+
+        def of_one(by: Matter) -> dict[str, Array]:
+            (local,) = back(by)
+            if along is None:
+                found = {name: felt(name, local)[np.argsort(self._order)] for name in arrays}
+                return {name: x if arrays[name].ndim else x.sum(0) for name, x in found.items()}
+            reach = {name: felt(name, local) for name in {n: None for changes in along.values() for n in changes}}
+            parts = {
+                group: [jnp.matmul(change[self._order].T, reach[n], precision="highest") for n, change in each.items()]
+                for group, each in along.items()
+            }
+            return {group: sum(each[1:], each[0]) for group, each in parts.items()}
+
+        response = jax.lax.map(of_one, jax.lax.optimization_barrier(by))  # one Stokes parameter after the other
+        return value, {name: jnp.moveaxis(x, 1, -1) if x.ndim == 3 else x for name, x in response.items()}
 
     def _matter(self, arrays: dict[str, Array]) -> Matter:
         return self._matter_of(self._local(arrays))
