@@ -44,7 +44,7 @@ class Run(abc.ABC, Generic[Result]):
     label: ClassVar[str]
     unit: ClassVar[str] = "px"
     missing: ClassVar[Mapping[str, int]] = {}
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    axes: Mapping[str, tuple[str, ...]] = {}
     units: Mapping[str, str] = {}
 
     @property

@@ -20,7 +20,8 @@ from jaxinv.results.solution import SolutionMap
 from jaxinv.results.units import degrees_in, shown_unit
 
 _PROFILE = "SPECTRAL_PROFILE"
-_TABLES = ("PROVENANCE", _PROFILE)
+_DEPTH = "DEPTH"
+_TABLES = ("PROVENANCE", _PROFILE, _DEPTH)
 
 
 def write_product(path: str | os.PathLike[str], product: Product, *, overwrite: bool = False) -> None:
@@ -31,7 +32,8 @@ def write_product(path: str | os.PathLike[str], product: Product, *, overwrite: 
     posteriors the 16 % and 84 % quantiles (`..._LOW`, `..._HIGH`), R-hat (`..._RHAT`) and effective sample size
     (`..._ESS`); `CHI2` and other scalars; `STATUS` and `ROUTE`, whose codes stand in their headers; where there is one,
     `COVARIANCE`, `(n, n, ny, nx)` with labels and units in its header; the tables `SPECTRAL_PROFILE`, where it was
-    given as one, and `PROVENANCE`.
+    given as one, and `PROVENANCE`. Stratified parameters are cubes `(n_depth, ny, nx)`: the third axis, `LOGTAU`, is
+    log10 of the optical depth at 5000 angstrom, which stands in the table `DEPTH`, too.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing half-written is left.
@@ -46,11 +48,15 @@ def write_product(path: str | os.PathLike[str], product: Product, *, overwrite: 
             _add_covariance(images, product, values)
         else:
             narrow = values.astype(np.int32) if values.dtype.kind in "iu" else values
-            images.add(name.upper(), narrow, unit, comment)
+            header = images.add(name.upper(), narrow, unit, comment)
+            if product.is_stratified(values):
+                header.update(_depth_axis(product.depth))
     if product.profile is not None:
         images.add_table(
             _PROFILE, {"offset": ("Angstrom", product.profile[0]), "transmission": ("", product.profile[1])}
         )
+    if product.depth is not None:
+        images.add_table(_DEPTH, {"log_tau": ("", np.asarray(product.depth))})
     return images.write(path, overwrite=overwrite)
 
 
@@ -97,12 +103,24 @@ def read_product(path: str | os.PathLike[str]) -> Any:
         if _PROFILE in hdus:
             table = hdus[_PROFILE].data
             info["profile"] = [np.asarray(table[name], float) for name in ("offset", "transmission")]
+        if _DEPTH in hdus:
+            info["depth"] = np.asarray(hdus[_DEPTH].data["log_tau"], float)
         if "covariance" in arrays:
             info["labels"], arrays["covariance"] = _covariance(path, hdus["COVARIANCE"].header, arrays["covariance"])
     try:
         return product_of(arrays, info)
     except KeyError as error:
         raise InputError(f"{path} is no {kind}: it lacks {error}") from None
+
+
+def _depth_axis(depth: Any) -> dict[str, Any]:
+    """World coordinates of the axis of depths; of a grid that is not even, its numbering (the table has the depths)."""
+    grid = np.asarray(depth, float)
+    step = (grid[-1] - grid[0]) / (len(grid) - 1)
+    even = np.allclose(np.diff(grid), step, rtol=1e-3)
+    if not even:
+        return {"CTYPE3": "DEPTH", "CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0}
+    return {"CTYPE3": "LOGTAU", "CRPIX3": 1.0, "CRVAL3": float(grid[0]), "CDELT3": float(step)}
 
 
 def _write_store(path: Path, product: Product, overwrite: bool) -> None:

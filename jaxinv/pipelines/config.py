@@ -36,6 +36,18 @@ def _some_weight(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) != 3 or value[0] == value[1] or value[2] != int(value[2]) or value[2] < 3:
+        raise ValueError("deepest and highest log tau, and a whole number of depths, 3 or more")
+    return value
+
+
+def _nodes(value: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
+    if any(not counts or min(counts) < 1 for counts in value.values()):
+        raise ValueError("numbers of nodes, 1 or more")
+    return value
+
+
 def _grid(value: tuple[float, ...]) -> tuple[float, ...]:
     if len(value) != 3 or not value[0] < value[1]:
         raise ValueError("first last number")
@@ -59,6 +71,7 @@ def _above_zero(value: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[
 Sigma = Annotated[Positives, long(0, 1, 4, what="one number or four")]
 Weights = Annotated[NotNegatives, long(4, what="four numbers, none below 0"), AfterValidator(_some_weight)]
 Grid = Annotated[Numbers, AfterValidator(_grid)]
+Depths = Annotated[Numbers, AfterValidator(_depths)]
 Steps = Annotated[Count, Field(ge=0)]
 Pixels = Annotated[Count, Field(ge=16)]
 
@@ -104,6 +117,19 @@ class InvertConfig:
         False, "infer a filling factor; the rest is the map's mean intensity profile", _INSTRUMENT
     )
     macroturbulence: bool = option(False, "infer a macroturbulent velocity", _INSTRUMENT)
+    model: Literal["milne-eddington", "lte"] = option(
+        "milne-eddington", "the atmosphere: milne-eddington, or lte with depth", _MODEL
+    )
+    nodes: Annotated[Mapping[str, Counts], AfterValidator(_nodes)] = option(
+        {"temperature": (2, 5), "velocity": (1, 2)},
+        "lte: nodes of each quantity, one number for each cycle, e.g. temperature=2:5 velocity=1:2; of others one "
+        "(default: temperature=2:5 velocity=1:2)",
+        _MODEL,
+        "NAME=N:N",
+    )
+    log_tau: Depths = option((1.2, -4.0, 53.0), "lte: deepest and highest log tau, and number of depths", _MODEL)
+    atmosphere: Text = option("FAL-C", "lte: standard model that the temperature is inferred relative to", _MODEL)
+    abundances: Literal["asplund2009", "thevenin1989"] = option("asplund2009", "lte: table of abundances", _MODEL)
     fixed: Mapping[str, Number] = option({}, _FIXED, _MODEL)
     bounds: Mapping[str, Range] = option({}, _BOUNDS, _MODEL)
     mu: Number = option(1.0, _MU, _MODEL, gt=0, le=1)
@@ -124,6 +150,12 @@ class InvertConfig:
     )
     chunk_size: Count = option(0, "pixels worked on and saved together; 0: chosen for the device", _SOLVER, ge=0)
     seed: Seed = option(0, "of the random starting points", _SOLVER)
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("relative_strengths", "effective_triplet") if getattr(self, name)]
+        if self.model == "lte" and (given or self.method == "learned"):
+            name = given[0] if given else "method"
+            raise OptionError(f"the option {name!r} goes with the model milne-eddington; found {self.model}")
 
 
 @options
@@ -167,6 +199,10 @@ class SampleConfig(InvertConfig):
     memory: Positive = option(1.0, "draws held in memory at a time [GiB]", _SAMPLER)
 
     def __post_init__(self) -> None:
+        if self.model != "milne-eddington":
+            raise OptionError(
+                f"the option 'model' takes milne-eddington where posteriors are drawn; found {self.model}"
+            )
         if self.thin > self.draws:
             raise OptionError(f"the option 'thin' takes at most `draws`, {self.draws}; found {self.thin}")
         if self.method == "auto" and self.chains * self.draws < 100:

@@ -1,8 +1,9 @@
-"""Invert a map of Stokes spectra with a Milne-Eddington atmosphere: prepare, fit piece by piece, judge, resume."""
+"""Invert a map of Stokes spectra: prepare, fit piece by piece, judge, resume."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -33,6 +34,7 @@ def invert(
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
+    atmosphere: Mapping[str, Any] | None = None,
     network: Any = None,
     store: Store | None = None,
     workers: Workers | None = None,
@@ -42,10 +44,12 @@ def invert(
 
     Args:
         cube: from `jaxinv.io.read_stokes` or `jaxinv.io.stokes_cube`; or what `prepare` made of one, with which the
-            next three go.
+            next four go.
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
+        atmosphere: a stratification as `spectra.Nodes` takes it, in place of the standard model `config.atmosphere`
+            (model "lte").
         network: from `load_network`, for the method "learned", adapted or not; the shipped one for the observation's
             lines and wavelengths where `None`.
         store: keeps what is finished (`plan_inversion(...).store(path)`); pixels that it holds are not fitted again.
@@ -53,13 +57,14 @@ def invert(
         progress: show a bar with the rate and the time left.
 
     Returns:
-        Maps with the input's world coordinates; a pixel that fails is flagged in `status`.
+        Maps with the input's world coordinates; a pixel that fails is flagged in `status`. Of the model "lte", maps
+        with depth (`pipelines.stratified`).
 
     Raises:
         ValueError, UnknownLineError: as `prepare`; or the network was trained for another instrument.
     """
     if not isinstance(cube, Preparation):
-        cube = prepare(cube, config, psf=psf, wavelength_offset=wavelength_offset)
+        cube = prepare(cube, config, psf=psf, wavelength_offset=wavelength_offset, atmosphere=atmosphere)
     return plan_inversion(cube, network, progress=progress).into(store, workers=workers, progress=progress)
 
 
@@ -71,6 +76,11 @@ def plan_inversion(ready: Preparation, network: Any = None, *, progress: bool = 
     Raises:
         ValueError: the network was trained for another instrument.
     """
+    if ready.config.model == "lte":
+        # Here, since it is made of what is below.
+        from jaxinv.pipelines.stratified import StratifiedRun
+
+        return StratifiedRun(ready)
     if ready.config.method != "learned":
         return InversionRun(ready)
     # Here, since it imports Flax.
@@ -102,7 +112,7 @@ class InversionRun(Run[SolutionMap]):
 
     label = "inverting"
     missing: ClassVar = {"status": Status.NOT_COMPUTED}
-    axes: ClassVar = {"covariance": ("parameter", "parameter_")}
+    axes: Mapping[str, tuple[str, ...]] = {"covariance": ("parameter", "parameter_")}
 
     def __init__(self, ready: Preparation) -> None:
         self.ready, self.problem, self.learned = ready, ready.problem, None
@@ -206,5 +216,10 @@ def fitted_profiles(
     nx = ready.cube.map_shape[1]
     observed = np.concatenate([ready.spectra(y * nx + x, y * nx + x + 1) for y, x in pixels])
     y, x = np.array(pixels).T
-    parameters = {name: jnp.asarray(values[y, x]) for name, values in maps.parameters.items()}
-    return observed, np.asarray(jax.vmap(ready.problem.forward)(parameters))
+    forward, parameters = ready.problem.forward, {name: values[y, x] for name, values in maps.parameters.items()}
+    if maps.depth is not None:
+        from jaxinv.pipelines.stratified import in_nodes
+
+        parameters = in_nodes(forward, parameters)
+    parameters = {name: jnp.asarray(values) for name, values in parameters.items() if name in forward.units}
+    return observed, np.asarray(jax.lax.map(forward, parameters))

@@ -15,6 +15,8 @@ from jaxinv.noise import Gaussian
 from jaxinv.observation import Observation, StokesCube
 from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.measurement import TELLURIC, Measurement, measure
+from jaxinv.pipelines.options import check_known
+from jaxinv.priors import Smooth
 from jaxinv.problem import Problem
 from jaxinv.results.product import options_text, plain
 from jaxinv.spectra.constants import SPEED_OF_LIGHT
@@ -22,6 +24,8 @@ from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.line_table import LINES
 from jaxinv.spectra.lines import find_lines
+from jaxinv.spectra.lte.nodes import Nodes, stratified_prior
+from jaxinv.spectra.lte.synthesis import LTE
 from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
@@ -43,6 +47,7 @@ class Preparation(NamedTuple):
         config: the options.
         psf: `(offset [angstrom], transmission)` of the spectral profile, where it is a table.
         offset: `(n_pixels,)` shift of each pixel's spectrum towards the red [angstrom], if it is known.
+        atmosphere: the stratification that the temperature is inferred relative to, where it is not a standard model.
     """
 
     cube: StokesCube
@@ -55,6 +60,14 @@ class Preparation(NamedTuple):
     config: InvertConfig
     psf: tuple[np.ndarray, np.ndarray] | None = None
     offset: np.ndarray | None = None
+    atmosphere: Mapping[str, Any] | None = None
+
+    def coarser(self, cycle: int) -> Problem:
+        """The problem of an earlier cycle, with fewer nodes."""
+        forward, prior = stated(
+            self.config, self.lines, self.wavelength, self.measured.profile, self.psf, self.atmosphere, cycle
+        )
+        return Problem(forward, self.problem.noise, prior)
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -89,6 +102,7 @@ def prepare(
     *,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
+    atmosphere: Mapping[str, Any] | None = None,
 ) -> Preparation:
     """Choose lines and samples, measure continuum, noise and wavelength shift, and state the problem.
 
@@ -97,6 +111,7 @@ def prepare(
         config: the options; the defaults where `None`.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
+        atmosphere: a stratification as `spectra.Nodes` takes it, in place of the standard model `config.atmosphere`.
 
     Raises:
         ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
@@ -111,9 +126,9 @@ def prepare(
     shift = _shift(measured, lines, config)
     wavelength = cube.wavelength[used] + shift
     sigma = _sigma(measured, config)
-    forward, prior = stated(config, lines, wavelength, measured.profile, psf)
+    forward, prior = stated(config, lines, wavelength, measured.profile, psf, atmosphere)
     problem = Problem(forward, Gaussian(sigma[:, None]), prior)
-    return Preparation(cube, problem, lines, used, shift, measured, sigma, config, psf, offset)
+    return Preparation(cube, problem, lines, used, shift, measured, sigma, config, psf, offset, atmosphere)
 
 
 def cut(cube: StokesCube, region: tuple[int, ...]) -> StokesCube:
@@ -231,6 +246,8 @@ def stated(
     wavelength: np.ndarray,
     profile: np.ndarray | None = None,
     psf: tuple[np.ndarray, np.ndarray] | None = None,
+    atmosphere: Mapping[str, Any] | None = None,
+    cycle: int = -1,
 ) -> tuple[Forward, dict[str, Any]]:
     """The atmosphere and what happens to its light, and the prior that the options ask for.
 
@@ -240,6 +257,8 @@ def stated(
         wavelength: `(n_wavelength,)` [angstrom].
         profile: of the stray light, if there is any.
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
+        atmosphere: in place of the standard model that the options name.
+        cycle: whose nodes; the last one's.
     """
     stage, grid, extra = None, wavelength, {}
     if psf is not None:
@@ -248,13 +267,9 @@ def stated(
         stage = SpectralPSF.gaussian(wavelength, config.psf_fwhm)
     if stage is not None:
         grid = np.asarray(stage.model_wavelength)
-    forward: Forward = MilneEddington(
-        lines,
-        grid,
-        mu=config.mu,
-        relative_strengths=config.relative_strengths or None,
-        effective_triplet=config.effective_triplet,
-    )
+    stratified = config.model == "lte"
+    model = _nodes(config, lines, grid, atmosphere, cycle) if stratified else _milne_eddington(config, lines, grid)
+    forward: Forward = model
     if config.macroturbulence:
         forward = forward >> Macroturbulence(grid)
         extra["macroturbulence"] = dist.Uniform(0.0, 5.0)
@@ -263,9 +278,52 @@ def stated(
     if config.stray_light:
         forward = forward >> StrayLight(profile)
         extra["filling_factor"] = dist.Uniform(0.0, 1.0)
-    prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
-    prior |= {name: dist.Uniform(*ends) for name, ends in plain_options(forward, "bounds", config.bounds).items()}
+    if isinstance(model, Nodes):
+        prior = stratified_prior(model, **extra)
+    else:
+        prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
+    for name, ends in plain_options(forward, "bounds", config.bounds).items():
+        entry = prior.get(name)
+        smooth = isinstance(entry, Smooth)
+        prior[name] = Smooth(*ends, entry.step, entry.trend) if smooth else dist.Uniform(*ends)
     return forward, prior | plain_options(forward, "fixed", config.fixed)
+
+
+def _milne_eddington(config: InvertConfig, lines: tuple[Line, ...], grid: np.ndarray) -> MilneEddington:
+    return MilneEddington(
+        lines,
+        grid,
+        mu=config.mu,
+        relative_strengths=config.relative_strengths or None,
+        effective_triplet=config.effective_triplet,
+    )
+
+
+def _nodes(
+    config: InvertConfig, lines: tuple[Line, ...], grid: np.ndarray, atmosphere: Mapping[str, Any] | None, cycle: int
+) -> Nodes:
+    """A stratified atmosphere; what is fixed is the same at all depths."""
+    deepest, highest, n = config.log_tau
+    model = LTE(
+        lines,
+        grid,
+        np.linspace(deepest, highest, int(n)),
+        mu=config.mu,
+        composition=config.abundances,
+        hydrostatic=True,
+        local_continuum=True,
+    )
+    known = [name for name, parameter in model.parameters.items() if parameter.shape]
+    check_known(config.nodes, known, "nodes: ")
+    counts = {name: config.nodes.get(name, (1,)) for name in known}
+    counts |= dict.fromkeys(set(config.fixed) & set(known), (1,))
+    each = {name: given[min(cycle, len(given) - 1) if cycle >= 0 else -1] for name, given in counts.items()}
+    return Nodes(model, each, config.atmosphere if atmosphere is None else atmosphere)
+
+
+def n_cycles(config: InvertConfig) -> int:
+    """How often a stratification is fitted, with more nodes each time."""
+    return max((len(counts) for counts in config.nodes.values()), default=1) if config.model == "lte" else 1
 
 
 def plain_options(forward: Forward, option: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from jaxinv.results.solution import Solution, SolutionMap
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
 _NO_DATA = "0.6"
 _STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00", "#cc79a7", "#0072b2", "#000000")
+_SHOWN = -1.0
+"""log tau at which stratified parameters are shown where nobody says (`product.at(...)`)."""
 _NARROW = 4
 """A map with fewer columns is a slit: curves along it say more than a picture one pixel wide."""
 
@@ -74,6 +76,7 @@ def quicklook(product: Any) -> Figure:
     parts = [
         " ".join(str(product.header[key]) for key in ("TELESCOP", "DATE-OBS") if product.header.get(key)),
         product.provenance.get("lines", ""),
+        f"log tau {product.provenance['log_tau']}" if "log_tau" in product.provenance else "",
         f"{total} pixels: {', '.join(f'{100 * count[name] / total:.1f} % {_words(name)}' for name in most)}",
     ]
     chi2 = product.others.get("chi2")
@@ -133,6 +136,8 @@ def _as_product(product: Any) -> Product:
     Raises:
         ValueError: it is of other axes, or something else.
     """
+    if isinstance(product, SolutionMap) and product.depth is not None:
+        return product.at(_SHOWN)
     if isinstance(product, Product):
         return product
     if isinstance(product, Solution):

@@ -40,6 +40,8 @@ class Product(abc.ABC):
         provenance: what made the result, as strings: `version`, `command`, `options` (YAML, from which the run can be
             repeated), `input`, `input_sha256`, and what was measured on the way (`sigma`, `wavelength_shift`, ...).
         profile: `(2, n)` offsets [angstrom] and transmission of the instrument's spectral profile, if it was a table.
+        depth: `(n_depth,)` log10 of the optical depth at 5000 angstrom, along the last axis of stratified parameters;
+            `None` where there are none.
     """
 
     kind: ClassVar[str]
@@ -49,6 +51,7 @@ class Product(abc.ABC):
     singles: ClassVar[Collection[str]] = ("status",)
     mark: ClassVar[str] = ""
     rest: ClassVar[str] = ""
+    depth: np.ndarray | None = None
 
     units: Mapping[str, str]
     header: Mapping[str, Any]
@@ -93,7 +96,12 @@ class Product(abc.ABC):
             "header": {key: plain(value) for key, value in self.header.items()},
             "provenance": dict(self.provenance),
             "profile": None if self.profile is None else np.asarray(self.profile).tolist(),
+            **({} if self.depth is None else {"depth": np.asarray(self.depth).tolist()}),
         }
+
+    def is_stratified(self, values: np.ndarray) -> bool:
+        """Whether an array has an axis of depths."""
+        return self.depth is not None and values.ndim == 3 and values.shape[-1] == len(self.depth)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,18 +145,22 @@ class Product(abc.ABC):
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` over `y` and `x`: a variable for each array, with its unit; provenance as attributes.
 
-        Where the header has linear axes, `y` and `x` are coordinates, in their unit.
+        Stratified parameters have the third axis `log_tau`. Where the header has linear axes, `y` and `x` are
+        coordinates, in their unit.
         """
         import xarray
 
         variables = {}
         for name, unit, comment, values in self.named():
             inner = [f"{name}_dim_{k}" for k in range(values.ndim - 2)]
+            inner = ["log_tau"] if self.is_stratified(values) else inner
             words = {"units": unit, "long_name": comment}
             variables[name] = xarray.DataArray(
                 values, dims=["y", "x", *inner], attrs={key: word for key, word in words.items() if word}
             )
         dataset = xarray.Dataset(variables, attrs=dict(self.provenance))
+        if self.depth is not None:
+            dataset = dataset.assign_coords(log_tau=np.asarray(self.depth))
         for axis, (name, n) in enumerate(zip(("x", "y"), self.shape[::-1], strict=True), 1):
             step = self.header.get(f"CDELT{axis}")
             if step is not None:
@@ -162,10 +174,14 @@ class Product(abc.ABC):
         ny, nx = self.shape
         origin = " ".join(str(self.header[key]) for key in ("TELESCOP", "DATE-OBS") if self.header.get(key))
         shown = [f"{name} [{self.units[name]}]" if self.units.get(name) else name for name in self.estimate]
+        depths = []
+        if self.depth is not None:
+            depths = [f"depths      {len(self.depth)}, log tau {self.depth[0]:g} to {self.depth[-1]:g}"]
         count = {name.replace("_", " "): n for name, n in self.count().items() if n}
         lines = [
             f"<{type(self).__name__}: {ny} x {nx} pixels (y, x){', ' * bool(origin)}{origin}>",
             f"parameters  {', '.join(shown)}",
+            *depths,
             f"status      {', '.join(f'{n} {name}' for name, n in count.items())}",
         ]
         chi2 = self.others.get("chi2")
@@ -194,8 +210,9 @@ def product_of(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], **more
     first = f"{next(iter(kinds[kind].groups))}/"
     there = [name.removeprefix(first) for name in arrays if name.startswith(first)]
     rest["units"] = {name: rest["units"].get(name, "") for name in there}
-    if rest.get("profile") is not None:
-        rest["profile"] = np.array(rest["profile"])
+    for name in ("profile", "depth"):
+        if rest.get(name) is not None:
+            rest[name] = np.array(rest[name])
     return kinds[kind].from_arrays(arrays, **rest, **more)
 
 

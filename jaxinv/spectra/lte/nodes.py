@@ -135,7 +135,12 @@ class Nodes(Forward):
         """
         found = {}
         for name, at in self.positions:
-            values = np.asarray(stratification[name]) @ _picked(self.log_tau, at).T
+            values, picked = np.asarray(stratification[name]), _picked(self.log_tau, at)
+            if name == "temperature":  # of which the difference to the reference is smooth
+                reference = np.asarray(self.reference[name])
+                values = (values - reference) @ picked.T + picked @ reference
+            else:
+                values = values @ picked.T
             found[name] = values if len(at) > 1 else values[..., 0]
         return found
 
@@ -208,7 +213,7 @@ def stratified_prior(model: Nodes, **changes: Any) -> dict[str, Any]:
     """The prior of the parameters of `Nodes`: wide bounds, and little change from one node to the next.
 
     The temperature lies within 3500 K below and 4500 K above the reference, and its difference to that changes by
-    1000 K (one sigma) over a unit of log tau, as sqrt of the distance; the velocity by 3 km/s, the field strength by
+    300 K (one sigma) over a unit of log tau, as sqrt of the distance; the velocity by 3 km/s, the field strength by
     500 G, the inclination by 20 degrees, the microturbulence by 1 km/s. Each by itself is flat within its bounds.
 
     Args:
@@ -236,7 +241,7 @@ def stratified_prior(model: Nodes, **changes: Any) -> dict[str, Any]:
 
 
 _BOUNDS = {
-    "temperature": (-3500.0, 4500.0, 1000.0),
+    "temperature": (-3500.0, 4500.0, 300.0),
     "microturbulence": (0.0, 5.0, 1.0),
     "velocity": (-20.0, 20.0, 3.0),
     "field_strength": (0.0, 5000.0, 500.0),

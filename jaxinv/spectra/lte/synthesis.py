@@ -65,6 +65,8 @@ class LTE(Forward):
         top_pressure: of the gas at the top [dyn/cm2], where `hydrostatic`; left out, see `lte.hydrostatic`.
         gravity: [cm/s2], where `hydrostatic`.
         solver: `transfer.delo_bezier` or `transfer.hermite`.
+        local_continuum: in units of the HSRA model's continuum at the same `mu`, in place of the disc's centre: for
+            data that were divided by the continuum of their own surroundings.
 
     Raises:
         UnknownLineError: a name is not in the table.
@@ -95,6 +97,7 @@ class LTE(Forward):
         top_pressure: float | None = None,
         gravity: float = SOLAR_GRAVITY,
         solver: Solver = delo_bezier,
+        local_continuum: bool = False,
     ) -> None:
         self.lines = tuple(check_line(line) for line in find_lines([lines] if isinstance(lines, str | Line) else lines))
         samples = checked_wavelength(wavelength, self.lines)
@@ -110,7 +113,8 @@ class LTE(Forward):
         self.hydrostatic, self.top_pressure, self.gravity = bool(hydrostatic), top_pressure, float(gravity)
         self.solver = solver
         self.spectrum = tuple(samples.tolist())
-        self.windows = tuple((*window, hsra_continuum(window[-1])) for window in _windows(samples))
+        seen = self.mu if local_continuum else 1.0
+        self.windows = tuple((*window, hsra_continuum(window[-1], seen)) for window in _windows(samples))
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -350,13 +354,18 @@ def _windows(wavelength: np.ndarray) -> list[tuple[int, int, float]]:
     return [(a, b, float((wavelength[a:b].min() + wavelength[a:b].max()) / 2)) for a, b in itertools.pairwise(cuts)]
 
 
-def hsra_continuum(wavelength: float) -> float:
-    """The continuum of the HSRA model at the centre of the disc, in the units of `planck`; wavelength in angstrom."""
+def hsra_continuum(wavelength: float, mu: float = 1.0) -> float:
+    """The continuum of the HSRA model, in the units of `planck`.
+
+    Args:
+        wavelength: [angstrom].
+        mu: cosine of the heliocentric angle; 1: the disc's centre.
+    """
     with jax.ensure_compile_time_eval():
-        return _hsra_continuum(wavelength)
+        return _hsra_continuum(wavelength, mu)
 
 
-def _hsra_continuum(wavelength: float) -> float:
+def _hsra_continuum(wavelength: float, mu: float) -> float:
     model = standard_model("HSRA")
     x, temperature = model["log_tau"][::-1], model["temperature"][::-1]
     state = Gas().state(jnp.asarray(model["temperature"]), jnp.asarray(model["electron_pressure"]))
@@ -364,5 +373,6 @@ def _hsra_continuum(wavelength: float) -> float:
     fine = np.linspace(x[0], x[-1], 2000)
     rate = np.exp(np.interp(fine, x, np.log(ratio)) + fine * math.log(10)) * math.log(10)
     tau = 10.0 ** x[0] * ratio[0] + np.concatenate([[0], np.cumsum(np.diff(fine) * (rate[1:] + rate[:-1]) / 2)])
+    tau = tau / mu
     own = np.asarray(planck(np.interp(fine, x, temperature), wavelength), float)
     return float(np.trapezoid(own * np.exp(-tau), tau) + own[0] * -np.expm1(-tau[0]) + own[-1] * np.exp(-tau[-1]))

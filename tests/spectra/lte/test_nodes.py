@@ -99,7 +99,7 @@ def test_the_prior_is_smooth_and_bounded() -> None:
     off = np.asarray(draws["temperature"]) - reference
     assert off.min() > -3501
     assert off.max() < 4501
-    assert np.std(np.diff(off)) == pytest.approx(1000, rel=0.15)  # a little less at the bounds
+    assert np.std(np.diff(off)) == pytest.approx(300, rel=0.15)  # a little less at the bounds
     assert np.std(np.diff(draws["velocity"])) == pytest.approx(3 * np.sqrt(2), rel=0.15)
     assert np.std(off[:, 0]) == pytest.approx(8000 / np.sqrt(12), rel=0.05)
 
