@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from jaxinv.pipelines.options import Number, Text, option, options
 
 T = TypeVar("T")
-FILES = ("wavelengths", "psf_file", "cavity_map")
+FILES = ("wavelengths", "psf_file", "cavity_map", "atmosphere_file", "sir_lines", "sir_grid")
 """Options that name a file."""
 _USED = "what most observations need"
 
@@ -60,7 +60,7 @@ def pipeline_part(given: Any, kind: type[T]) -> T:
 
 def inputs_of(observation: Sequence[str], config: str | None, given: Any) -> list[str | None]:
     """Everything that is read, so that no output takes its place."""
-    return [*observation, config, *(getattr(given, name) for name in FILES)]
+    return [*observation, config, *(getattr(given, name, None) for name in FILES)]
 
 
 def read_burst_as(path: Any, options: Any, dataset: str | None, wavelength: str = "wavelength") -> Any:

@@ -30,6 +30,13 @@ class InvertOptions(InvertConfig, FileOptions):
         "folder that `jaxinv train` wrote; default: the shipped one for the observation's lines and wavelengths",
         "method",
     )
+    atmosphere_file: Text | None = option(
+        None, "lte: model of SIR (.mod) that the temperature is inferred relative to, in place of `atmosphere`", "model"
+    )
+    sir_lines: Text | None = option(None, "SIR's table of lines (LINEAS), for an observation OBS.per", "model")
+    sir_grid: Text | None = option(
+        None, "SIR's grid (.grid), for the blends of an observation OBS.per; default: one line for each number", "model"
+    )
     keep_network: Text | None = option(
         None,
         "folder for the adapted network, for the next map of the instrument (300 steps if `adapt` is not given)",
@@ -54,16 +61,17 @@ def invert(
     running: Running = AS_USUAL,
     options: InvertOptions,
 ) -> int:
-    """Invert Stokes spectra with a Milne-Eddington atmosphere.
+    """Invert Stokes spectra: a Milne-Eddington atmosphere, or one with depth.
 
     The observation is a FITS cube whose header names a STOKES axis and a wavelength axis (WAVE or AWAV; --axes and
-    --wavelengths say what it does not), a Hinode/SP level-1 slit, a folder of such slits, or SPINOR's profiles. The
-    result has an image for each parameter and its standard error, the misfit, the status of each pixel, and a quick
-    look as PNG. An interrupted run is resumed by the same command.
+    --wavelengths say what it does not), a Hinode/SP level-1 slit, a folder of such slits, SPINOR's profiles, or SIR's
+    (.per). The result has an image for each parameter and its standard error, the misfit, the status of each pixel,
+    and a quick look as PNG. An interrupted run is resumed by the same command.
 
         jaxinv invert cube.fits -o maps.fits
         jaxinv invert hinode_folder/ -o maps.fits --sigma 5e-3 1e-3 1e-3 1e-3
         jaxinv invert cube.fits -o maps.fits --config options.yaml --psf-fwhm 0.025
+        jaxinv invert cube.fits -o maps.fits --model lte --nodes temperature=2:5 velocity=1:2
     """
     picture = picture_of(output, quicklook, no_quicklook)
     check_outputs(output, picture, inputs=inputs_of(observation, config, options), zarr=True)
@@ -88,8 +96,10 @@ def invert_into(
         if given:
             raise OptionError(f"the option {given[0]!r} goes with the method learned; found {options.method}")
     network = None if options.network is None else load_network(options.network)
+    if options.model != "lte" and options.atmosphere_file is not None:
+        raise OptionError(f"the option 'atmosphere_file' goes with the model lte; found {options.model}")
     seen = observe(observation, options, repeated, [output, picture])
-    config, kept, say = options.pipeline, options.keep_network, running.say
+    config, kept, say = seen.changed(options.pipeline), options.keep_network, running.say
     if kept is not None and config.adapt is None:
         config = dataclasses.replace(config, adapt=_TO_KEEP)
     job = Job(output, seen.depends(), running, picture=picture)

@@ -23,6 +23,7 @@ class Observed:
         psf: spectral profile of the instrument, or `None`.
         offset: of the wavelengths, `(ny, nx)`, or `None`.
         digest: of the observation's files.
+        lines: that the observation names, or `None`.
     """
 
     cube: Any
@@ -30,10 +31,18 @@ class Observed:
     psf: Any
     offset: Any
     digest: str
+    lines: Any = None
 
     def depends(self, **more: str) -> dict[str, str]:
         """What a result depends on."""
         return fingerprint_of(self.options, self.digest, self.psf, self.offset, self.cube.wavelength, **more)
+
+    def changed(self, config: Any) -> Any:
+        """The options of the pipeline; SIR's profiles have the continuum 1 and the wavelengths of their lines."""
+        if self.lines is None:
+            return config
+        told = {"continuum": 1.0, "wavelength_shift": 0.0}
+        return dataclasses.replace(config, **{name: x for name, x in told.items() if getattr(config, name) is None})
 
     @property
     def origin(self) -> dict[str, str]:
@@ -42,9 +51,15 @@ class Observed:
 
     def prepare(self, config: Any, say: Say) -> Any:
         """The problem of each pixel; says what was found and decided."""
+        from jaxinv import io
         from jaxinv.pipelines import prepare
 
-        ready = prepare(self.cube, config, psf=self.psf, wavelength_offset=self.offset)
+        model = getattr(self.options, "atmosphere_file", None)
+        atmosphere = None if model is None else io.read_sir_model(model).stratification
+        lines = None if getattr(config, "lines", ()) else self.lines
+        ready = prepare(
+            self.cube, config, psf=self.psf, wavelength_offset=self.offset, atmosphere=atmosphere, lines=lines
+        )
         ny, nx = ready.cube.map_shape
         wavelength, (weak, of) = ready.wavelength, ready.measured.weak
         span = f"from {wavelength[0]:.3f} to {wavelength[-1]:.3f} angstrom"
@@ -71,7 +86,7 @@ def observe(paths: Sequence[str], options: FileOptions, config: str | None, outp
     """
     from jaxinv import io
 
-    cube = read_observation(paths, options)
+    cube, lines = read_sir(paths[0], options) if _is_sir(paths) else (read_observation(paths, options), None)
     keep_inputs(outputs, cube.source)  # the files of a folder, too
     psf = None
     if options.psf_file is not None:
@@ -80,7 +95,34 @@ def observe(paths: Sequence[str], options: FileOptions, config: str | None, outp
             kept = io.read_product(config).profile
         psf = io.read_spectral_psf(options.psf_file) if kept is None else tuple(kept)
     offset = None if options.cavity_map is None else io.read_map(options.cavity_map)
-    return Observed(cube, options, psf, offset, sha256([*cube.source]))
+    return Observed(cube, options, psf, offset, sha256([*cube.source]), lines)
+
+
+def _is_sir(paths: Sequence[str]) -> bool:
+    return len(paths) == 1 and paths[0].lower().endswith(".per")
+
+
+def read_sir(path: str, options: FileOptions) -> tuple[Any, Any]:
+    """SIR's profiles and their lines, from the files that the options name.
+
+    Raises:
+        InputError: a file cannot be read; says what to give.
+    """
+    from jaxinv import io
+
+    table = getattr(options, "sir_lines", None)
+    if table is None:
+        raise io.InputError(f"{path} counts its lines: give the table that they are in, --sir-lines LINEAS")
+    lines = io.read_sir_lines(table)
+    cube, numbers = io.read_sir_profiles(path, lines)
+    grid = getattr(options, "sir_grid", None)
+    if grid is not None:
+        of = {window.lines[0]: window.lines for window in io.read_sir_grid(grid)}
+        numbers = tuple(dict.fromkeys(x for number in numbers for x in of.get(number, (number,))))
+    missing = [x for x in numbers if x not in lines]
+    if missing:
+        raise io.InputError(f"{grid} names line {missing[0]}, which {table} does not have")
+    return cube, tuple(lines[x] for x in numbers)
 
 
 def read_observation(paths: Sequence[str], options: FileOptions | None = None) -> Any:

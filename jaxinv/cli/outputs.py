@@ -19,6 +19,8 @@ _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
 """Options that say how the work is done, not what it means, and files that count by their contents."""
 
+_OF_MODEL = ("atmosphere_file", "sir_lines", "sir_grid")
+"""Options that name a file of the model."""
 
 Quicklook = Annotated[
     Path | None, Parameter(help="where the picture goes, FILE.png (default: OUT.png)", group=GROUPS["output"])
@@ -105,6 +107,7 @@ def fingerprint_of(options: Any, digest: str, *instrument: Any, **more: str) -> 
     network = getattr(options, "network", None)
     if network is not None:
         files.append(str(Path(network) / "card.json"))
+    files += [path for name in _OF_MODEL if (path := getattr(options, name, None)) is not None]
     what = dataclasses.replace(options, **{name: value for name, value in _HOW.items() if hasattr(options, name)})
     return {
         "input": digest,

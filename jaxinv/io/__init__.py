@@ -12,6 +12,11 @@ from jaxinv.io.products import write_product as write_product
 from jaxinv.io.restorations import read_restoration as read_restoration
 from jaxinv.io.restorations import write_restoration as write_restoration
 from jaxinv.io.results import read_result as read_result
+from jaxinv.io.sir import read_sir_grid as read_sir_grid
+from jaxinv.io.sir import read_sir_lines as read_sir_lines
+from jaxinv.io.sir import read_sir_model as read_sir_model
+from jaxinv.io.sir import read_sir_profiles as read_sir_profiles
+from jaxinv.io.sir import write_sir_model as write_sir_model
 from jaxinv.io.stars import read_star_system as read_star_system
 from jaxinv.io.stars import write_star_system as write_star_system
 from jaxinv.io.stokes import read_stokes as read_stokes

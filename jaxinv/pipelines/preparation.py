@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +103,7 @@ def prepare(
     psf: tuple[np.ndarray, np.ndarray] | None = None,
     wavelength_offset: np.ndarray | None = None,
     atmosphere: Mapping[str, Any] | None = None,
+    lines: Sequence[Line] | None = None,
 ) -> Preparation:
     """Choose lines and samples, measure continuum, noise and wavelength shift, and state the problem.
 
@@ -112,6 +113,7 @@ def prepare(
         psf: `(offset [angstrom], transmission)` of the spectral profile, in place of `config.psf_fwhm`.
         wavelength_offset: `(ny, nx)` shift of each pixel's spectrum towards the red [angstrom], e.g. a cavity map.
         atmosphere: a stratification as `spectra.Nodes` takes it, in place of the standard model `config.atmosphere`.
+        lines: in place of `config.lines`, with numbers of your own.
 
     Raises:
         ValueError, UnknownLineError: what the options ask for does not fit the data; says which and why.
@@ -120,7 +122,9 @@ def prepare(
     offset = None if wavelength_offset is None else _matching(wavelength_offset, cube, config.region)
     cube = cut(cube, config.region)
     used = _used(cube.wavelength, config)
-    lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
+    if lines is None:
+        lines = find_lines(config.lines) if config.lines else _covered(cube.wavelength[used])
+    lines = tuple(lines)
     _check_cover(lines, cube.wavelength[used])
     measured = measure(cube, lines, used, config.continuum)
     shift = _shift(measured, lines, config)

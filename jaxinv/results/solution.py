@@ -264,6 +264,18 @@ class SolutionMap(Product):
         said = {**self.provenance, "log_tau": f"{log_tau:g}"}
         return dataclasses.replace(self, solution=chosen, provenance=said, depth=None)
 
+    def stratification(self, y: int, x: int) -> dict[str, np.ndarray]:
+        """One pixel: `log_tau` and every parameter at every depth, `(n_depth,)` each.
+
+        Raises:
+            ValueError: the parameters are the same at all depths.
+        """
+        if self.depth is None:
+            raise ValueError("the parameters of this product have no depth")
+        depth = np.asarray(self.depth)
+        found = {name: np.broadcast_to(values[y, x], depth.shape) for name, values in self.parameters.items()}
+        return {"log_tau": depth, **found}
+
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """Maps of every parameter, `(ny, nx)`, of stratified ones `(ny, nx, n_depth)`."""
