@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from jaxinv.cli.inputs import FILES
 from jaxinv.cli.job import is_zarr
 from jaxinv.cli.options import GROUPS
+from jaxinv.io.errors import InputError
 
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
@@ -107,7 +108,11 @@ def fingerprint_of(options: Any, digest: str, *instrument: Any, **more: str) -> 
     network = getattr(options, "network", None)
     if network is not None:
         files.append(str(Path(network) / "card.json"))
-    files += [path for name in _OF_MODEL if (path := getattr(options, name, None)) is not None]
+    for name in _OF_MODEL:
+        if (path := getattr(options, name, None)) is not None:
+            if not Path(path).is_file():
+                raise InputError(f"there is no file {path}")
+            files.append(path)
     what = dataclasses.replace(options, **{name: value for name, value in _HOW.items() if hasattr(options, name)})
     return {
         "input": digest,

@@ -10,6 +10,8 @@ from jaxinv.names import lazily
 if TYPE_CHECKING:
     from jaxinv.plot.bursts import burst as burst
     from jaxinv.plot.bursts import images as images
+    from jaxinv.plot.depth import responses as responses
+    from jaxinv.plot.depth import stratifications as stratifications
     from jaxinv.plot.mapping import comparison as comparison
     from jaxinv.plot.mapping import maps as maps
     from jaxinv.plot.mapping import quicklook as quicklook
@@ -34,9 +36,11 @@ _NAMES = {
     "maps": "mapping",
     "profiles": "spectra",
     "quicklook": "mapping",
+    "responses": "depth",
     "restoration": "restorations",
     "stars": "star_systems",
     "save": "style",
+    "stratifications": "depth",
     "trace": "posteriors",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

@@ -18,6 +18,7 @@ from jaxinv.results.product import Product
 from jaxinv.results.solution import Solution, SolutionMap
 
 _MAIN = ("field_strength", "inclination", "azimuth", "velocity")
+_WITH_DEPTH = ("temperature", *_MAIN)
 _NO_DATA = "0.6"
 _STATUS_COLOURS = ("#f0f0f0", "#56b4e9", "#e69f00", _NO_DATA, "#d55e00", "#cc79a7", "#0072b2", "#000000")
 _SHOWN = -1.0
@@ -56,7 +57,8 @@ def maps(product: Any, names: Sequence[str] | None = None, *, errors: bool = Fal
 def quicklook(product: Any) -> Figure:
     """The field vector and the velocity, how far they may be off, misfit and status, under a line that sums up."""
     product = _as_product(product)
-    names = [name for name in _MAIN if name in product.estimate] or list(product.estimate)[:4]
+    main = _WITH_DEPTH if "log_tau" in product.provenance else _MAIN
+    names = [name for name in main if name in product.estimate] or list(product.estimate)[:4]
     judged = "p_value" if "p_value" in product.others else "chi2"
     if min(product.shape) < _NARROW:
         figure = _curves(product, [*names, judged, "status"], errors=False)
