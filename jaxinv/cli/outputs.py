@@ -14,7 +14,6 @@ from cyclopts import Parameter
 from jaxinv.cli.inputs import FILES
 from jaxinv.cli.job import is_zarr
 from jaxinv.cli.options import GROUPS
-from jaxinv.io.errors import InputError
 
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _HOW = {"chunk_size": 0, "memory": 1.0, **dict.fromkeys(FILES)}
@@ -111,7 +110,9 @@ def fingerprint_of(options: Any, digest: str, *instrument: Any, **more: str) -> 
     for name in _OF_MODEL:
         if (path := getattr(options, name, None)) is not None:
             if not Path(path).is_file():
-                raise InputError(f"there is no file {path}")
+                from jaxinv import io
+
+                raise io.InputError(f"there is no file {path}")
             files.append(path)
     what = dataclasses.replace(options, **{name: value for name, value in _HOW.items() if hasattr(options, name)})
     return {
