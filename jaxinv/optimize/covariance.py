@@ -30,12 +30,17 @@ _PRODUCTS = 1000
 
 
 def inverse(curvature: Array) -> Array:
-    """The inverse by Cholesky factorization of the unit-diagonal matrix; NaN where it is not positive definite."""
+    """The inverse by Cholesky factorization of the unit-diagonal matrix; NaN where it is not positive definite.
+
+    What the data do not feel at all (an azimuth without a field) is NaN by itself, and the others are as without it.
+    """
     diagonal = jnp.diagonal(curvature)
-    size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    matrix = curvature / (size[:, None] * size)
-    found = cholesky_solve(cholesky(matrix), jnp.eye(len(size), dtype=curvature.dtype))
-    return jnp.where(jnp.all(diagonal > 0), found / (size[:, None] * size), jnp.nan)
+    felt = diagonal > 0
+    both = felt[:, None] & felt
+    size = jnp.sqrt(jnp.where(felt, diagonal, 1))
+    one = jnp.eye(len(size), dtype=curvature.dtype)
+    matrix = jnp.where(both, curvature / (size[:, None] * size), one)
+    return jnp.where(both, cholesky_solve(cholesky(matrix), one) / (size[:, None] * size), jnp.nan)
 
 
 def curvature(objective: Objective, vector: Array) -> Array:

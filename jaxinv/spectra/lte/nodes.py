@@ -242,7 +242,7 @@ def stratified_prior(model: Nodes, **changes: Any) -> dict[str, Any]:
 
 _BOUNDS = {
     "temperature": (-3500.0, 4500.0, 300.0),
-    "microturbulence": (0.0, 5.0, 1.0),
+    "microturbulence": (0.1, 5.0, 1.0),  # at 0 the profiles do not feel it: a fit would stay there
     "velocity": (-20.0, 20.0, 3.0),
     "field_strength": (0.0, 5000.0, 500.0),
     "inclination": (0.0, math.pi, math.radians(20.0)),
