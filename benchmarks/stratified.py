@@ -86,9 +86,8 @@ def main() -> None:
     )
     chi2 = maps.chi2[:, 0]
     print(f"misfit: median {np.median(chi2):.3f}; below 1.3 in {100 * np.mean(chi2 < 1.3):.1f} % (goal 95 %)")
-    print(
-        f"looks at the model: {maps.solution.iterations.mean():.1f}; status { ({k: v for k, v in maps.count().items() if v}) }"
-    )
+    count = {name: number for name, number in maps.count().items() if number}
+    print(f"looks at the model: {maps.solution.iterations.mean():.1f}; status {count}")
     strong = expected["field_strength"][:, 0] > 500
     print(f"{'log tau':<34}" + "".join(f"{x:>9.1f}" for x in (0.0, -0.5, -1.0, -1.5, -2.0, -2.5)))
     for name, unit, rows, factor in (

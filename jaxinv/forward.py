@@ -72,6 +72,31 @@ class _Reader(eqx.Module):
             raise KeyError(f"the {which} missing: give {'it' if len(said) == 1 else 'them'} a prior or a value")
 
 
+def as_arrays(reader: _Reader, parameters: Parameters, defaults: Mapping[str, Any]) -> dict[str, Array]:
+    """Everything that a model reads as arrays of one floating-point type, in its units.
+
+    Args:
+        reader: the model.
+        parameters: as given: arrays, numbers, rows of numbers, quantities.
+        defaults: of what is left out; 0 where they do not say.
+
+    Raises:
+        KeyError: something that is needed is missing.
+        ValueError: a unit, or a shape, is not the parameter's.
+    """
+    plain = in_units(parameters, reader.units)
+    given = {name: np.asarray(x) if isinstance(x, list | tuple) else x for name, x in plain.items()}
+    reader.need(given)
+    dtype = jnp.result_type(*given.values())
+    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    arrays = {}
+    for name, known in reader.parameters.items():
+        arrays[name] = jnp.asarray(given.get(name, defaults.get(name, 0.0)), dtype)
+        if arrays[name].shape != known.shape:
+            raise ValueError(f"{name!r} has the shape {arrays[name].shape}; the model reads {known.shape}")
+    return arrays
+
+
 class Rotation(NamedTuple):
     """An exact symmetry that moves data and a parameter together.
 

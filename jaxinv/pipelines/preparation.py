@@ -30,8 +30,8 @@ from jaxinv.spectra.milne_eddington import MilneEddington, milne_eddington_prior
 from jaxinv.spectra.scene import StrayLight
 
 _COARSE = 4e-6
-"""Spacing of a stratified model's wavelengths in front of a spectral profile, relative to the wavelength: an error below
-1e-4 of the continuum in most spectra, 1e-3 at worst (`SpectralPSF`), for half the time."""
+"""Spacing of a stratified model's wavelengths in front of a spectral profile, relative to the wavelength: an error
+below 1e-4 of the continuum in most spectra, 1e-3 at worst (`SpectralPSF`), for half the time."""
 _NOISELESS = 1e-6
 """Noise, in units of the continuum, below which it is that of computing: it would take 1e12 photons."""
 

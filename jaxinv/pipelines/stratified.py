@@ -24,7 +24,7 @@ from jaxinv.results.solution import Solution
 from jaxinv.spectra.lte.nodes import Nodes
 from jaxinv.spectra.lte.stratification import geometric_height
 
-_PER_CPU, _PER_ACCELERATOR = 512, 16384
+_PER_CPU, _PER_ACCELERATOR = 64, 16384
 """Pixels fitted and saved together, for each device of its kind."""
 _OF_GAS = {"electron_pressure": "erg/cm3", "gas_pressure": "erg/cm3", "height": "km"}
 """What follows from the temperature, and its FITS unit."""

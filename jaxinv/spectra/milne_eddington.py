@@ -24,7 +24,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.coordinates import Block, logarithm
-from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Stage, in_units, with_jacobian
+from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Stage, as_arrays, with_jacobian
 from jaxinv.priors import Cyclic, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles
@@ -165,13 +165,7 @@ class MilneEddington(Forward):
         return ReducedProfiles(self), (LinearSource(self.mu),)
 
     def _arrays(self, parameters: Parameters) -> dict[str, Array]:
-        parameters = in_units(parameters, self.units)
-        self.need(parameters)
-        defaults = {"wavelength_offset": 0.0, "mu": self.mu}
-        given = {name: parameters.get(name, defaults.get(name)) for name in _PARAMETERS}
-        dtype = jnp.result_type(*parameters.values())
-        dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-        return {name: jnp.asarray(value, dtype) for name, value in given.items()}
+        return as_arrays(self, parameters, {"mu": self.mu})
 
     def _profiles(self, p: dict[str, Array]) -> tuple[Array, Array, Array, Array]:
         """v, H, F of every component, `(n_component, n_wavelength)`, and a."""

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from scipy.interpolate import CubicSpline
 
 from jaxinv.coordinates import Block
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units, with_jacobian
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, as_arrays, with_jacobian
 from jaxinv.names import suggestion
 from jaxinv.priors import Cyclic, Prior, Smooth
 from jaxinv.spectra.field_vector import FieldVector, canonical_field
@@ -145,15 +145,7 @@ class Nodes(Forward):
         return found
 
     def _arrays(self, parameters: Parameters) -> dict[str, Array]:
-        parameters = in_units(parameters, self.units)
-        self.need(parameters)
-        dtype = jnp.result_type(*parameters.values())
-        dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-        arrays = {name: jnp.asarray(parameters.get(name, 0.0), dtype) for name in self.parameters}
-        for name, known in self.parameters.items():
-            if arrays[name].shape != known.shape:
-                raise ValueError(f"{name!r} has the shape {arrays[name].shape}; its nodes want {known.shape}")
-        return arrays
+        return as_arrays(self, parameters, {})
 
     def _stratified(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """What the LTE model reads."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units, with_jacobian
+from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, as_arrays, with_jacobian
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.lte.gas import Gas
@@ -202,15 +202,7 @@ class LTE(Forward):
         return np.sort(self.log_tau)
 
     def _arrays(self, parameters: Parameters) -> dict[str, Array]:
-        parameters = in_units(parameters, self.units)
-        self.need(parameters)
-        given = {name: parameters.get(name, 0.0) for name in self.parameters}
-        dtype = jnp.result_type(*parameters.values())
-        dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-        arrays = {name: jnp.asarray(value, dtype) for name, value in given.items()}
-        for name, known in self.parameters.items():
-            if arrays[name].shape != known.shape:
-                raise ValueError(f"{name!r} has the shape {arrays[name].shape}; the grid of depths wants {known.shape}")
+        arrays = as_arrays(self, parameters, {})
         if self.hydrostatic and "electron_pressure" in parameters:
             raise ValueError("'electron_pressure' follows from the temperature where `hydrostatic`: leave it out")
         _check_range(arrays)

@@ -157,7 +157,7 @@ def test_limits() -> None:
         (lambda: spectra.LTE(LINES, WAVELENGTH, np.linspace(0, -4, 20)), "it has to span -2 to 0.5"),
         (lambda: spectra.LTE(LINES, [6303.0, 6304.0], GRID), "do not cover Fe I 6301.5"),
         (lambda: spectra.LTE(LINES, WAVELENGTH, GRID, mu=0.0), "cosine of the heliocentric angle"),
-        (lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere(GRID[1:])), "the grid of depths wants"),
+        (lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere(GRID[1:])), "the model reads"),
         (
             lambda: spectra.LTE(LINES, WAVELENGTH, GRID)(atmosphere() | {"temperature": np.linspace(900, 9e3, 27)}),
             "temperatures run from 900 to 9000 K; the equation of state covers 1000 to 20000 K",
