@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from jaxinv.names import lazily
 
 if TYPE_CHECKING:
+    from jaxinv.spectra.components import Components as Components
+    from jaxinv.spectra.components import components_prior as components_prior
     from jaxinv.spectra.instrument import Macroturbulence as Macroturbulence
     from jaxinv.spectra.instrument import SpectralPSF as SpectralPSF
     from jaxinv.spectra.lande import lande_factor as lande_factor
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "LINES": "line_table",
     "LTE": "lte.synthesis",
+    "Components": "components",
     "Continuum": "scene",
     "Line": "line",
     "Macroturbulence": "instrument",
@@ -43,6 +46,7 @@ _NAMES = {
     "UnknownLineError": "lines",
     "Windows": "windows",
     "air_to_vacuum": "lines",
+    "components_prior": "components",
     "effective_lande": "zeeman",
     "find_line": "lines",
     "find_lines": "lines",
