@@ -10,6 +10,7 @@ import pytest
 
 from jaxinv import spectra
 from jaxinv.spectra.lte import standard_model
+from jaxinv.spectra.lte.synthesis import hsra_continuum
 from jaxinv.spectra.lte.transfer import delo_bezier, hermite
 
 LINES = (
@@ -192,3 +193,16 @@ def test_limits() -> None:
 def test_bad_input(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_continuum_is_the_suns() -> None:
+    """The disc's centre at 5000 angstrom: 4.08e14 erg/s/cm2/sr/cm (Neckel & Labs 1984, Solar Physics 90, 205)."""
+    two_h_c2 = 1.191043e15  # per micron^5
+    assert two_h_c2 * hsra_continuum(5000.0) == pytest.approx(4.08e14, rel=0.02)
+    # Their limb darkening near 6300 angstrom (1994, Solar Physics 153, 91), as a polynomial of mu.
+    darkening = np.polynomial.Polynomial([0.31442, 1.35348, -1.82658, 2.35713, -1.68754, 0.48908])
+    for mu in (0.8, 0.6, 0.4):
+        assert hsra_continuum(6302.0, mu) / hsra_continuum(6302.0) == pytest.approx(darkening(mu), abs=0.02)
+    here = spectra.LTE(LINES[1], np.linspace(6302.0, 6303.0, 5), GRID, mu=0.5, local_continuum=True)
+    quiet = np.asarray(here(atmosphere(field=0.0)))
+    assert quiet[0, 0] == pytest.approx(1.0, abs=0.02)
