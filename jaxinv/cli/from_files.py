@@ -12,7 +12,7 @@ from jaxinv.pipelines.config import InvertConfig
 from jaxinv.pipelines.options import changed
 from jaxinv.results.solution import SolutionMap
 
-_BESIDES = ("psf", "wavelength_offset", "network", "store", "workers", "progress")
+_BESIDES = ("psf", "wavelength_offset", "atmosphere", "network", "store", "workers", "progress")
 """Arguments of the pipeline that are no options."""
 
 
@@ -28,7 +28,7 @@ def invert(
             which `jaxinv.io.stokes_cube` makes of arrays.
         config: the options of the inversion.
         options: single options by name in place of, or on top of, those of `config`, such as `lines="Fe I 6302.5"`, and
-            what else [jaxinv.pipelines.invert][] takes: `psf`, `wavelength_offset`, `network`, `store`,
+            what else [jaxinv.pipelines.invert][] takes: `psf`, `wavelength_offset`, `atmosphere`, `network`, `store`,
             `workers`, `progress`.
 
     Returns:

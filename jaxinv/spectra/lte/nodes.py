@@ -39,8 +39,8 @@ _FARTHEST = 2500.0
 class Nodes(Forward):
     """Stokes profiles of an atmosphere whose stratification is given by its values at nodes; `(4, n_wavelength)`.
 
-    Between nodes: a constant (one node), a straight line (two), natural cubic splines of the temperature and the
-    velocity, straight lines of all others (three or more); beyond the outermost node as at that node. Of the
+    Between nodes: a constant (one node), a straight line (two), cubic splines of the temperature and the velocity,
+    level at their ends, straight lines of all others (three or more); beyond the outermost node as at that node. Of the
     temperature that is its difference to the reference, whose gradient and chromosphere are kept (Ruiz Cobo & del Toro
     Iniesta 1992, ApJ 398, 375, perturb a model likewise). The electron pressure follows from hydrostatic equilibrium.
 
@@ -269,7 +269,7 @@ def _between(grid: np.ndarray, at: Sequence[float], *, curved: bool) -> np.ndarr
     inside = np.clip(grid, nodes[0], nodes[-1])
     if len(at) < 3 or not curved:
         return np.stack([np.interp(inside, nodes, column) for column in one.T], 1)
-    return CubicSpline(nodes, one, bc_type="natural")(inside)
+    return CubicSpline(nodes, one, bc_type="clamped")(inside)
 
 
 def _picked(grid: np.ndarray, at: Sequence[float]) -> np.ndarray:
