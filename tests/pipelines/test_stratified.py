@@ -17,7 +17,7 @@ from jaxinv.results.solution import Status
 
 GRID = np.linspace(1.0, -3.5, 19)
 WAVELENGTH = 6302.0 + 0.03 * np.arange(34)
-SHAPE = (2, 4)
+SHAPE, DEAD = (2, 4), (1, 3)
 OPTIONS = {
     "model": "lte", "lines": ("Fe I 6302.5",), "nodes": {"temperature": (1, 3), "field_strength": (1, 2)},
     "log_tau": (1.0, -3.5, 19.0), "fixed": {"microturbulence": 0.8}, "sigma": (1e-3,), "wavelength_shift": 0.0,
@@ -50,6 +50,7 @@ def cube() -> StokesCube:
     flat = {name: jnp.asarray(x.reshape(8, *x.shape[2:]), jnp.float32) for name, x in p.items()}
     light = np.asarray(jax.lax.map(nodes, flat)).reshape(*SHAPE, 4, -1)
     light = light + 1e-3 * np.random.default_rng(1).normal(size=light.shape)
+    light[DEAD] = np.nan
     header = {f"{card}{k}": x for k in (1, 2) for card, x in (("CRPIX", 1.0), ("CRVAL", 0.0), ("CDELT", 0.3))}
     return StokesCube(light, WAVELENGTH, header={"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", **header})
 
@@ -71,17 +72,21 @@ def test_the_truth_is_found(inverted: Path) -> None:
     flat = {name: jnp.asarray(x.reshape(8, *x.shape[2:])) for name, x in p.items()}
     deep = {name: np.asarray(x).reshape(*SHAPE, -1) for name, x in jax.vmap(nodes.stratification)(flat).items()}
     np.testing.assert_allclose(maps.depth, GRID)
-    assert np.all(maps.status == Status.CONVERGED)
-    assert np.all(maps.chi2 < 1.3)
+    assert maps.status[DEAD] == Status.NO_DATA
+    assert np.isnan(maps.parameters["temperature"][DEAD]).all()
+    good = np.ones(SHAPE, bool)
+    good[DEAD] = False
+    assert np.all(maps.status[good] == Status.CONVERGED)
+    assert np.all(maps.chi2[good] < 1.3)
     sensitive = (GRID > -2.6) & (GRID < 0.3)
     for name, most in (("temperature", 50.0), ("field_strength", 50.0)):
-        off = (maps.parameters[name] - deep[name])[..., sensitive]
+        off = (maps.parameters[name] - deep[name])[good][:, sensitive]
         assert np.median(np.abs(off)) < most
-        assert np.sqrt(np.mean((off / maps.standard_error[name][..., sensitive]) ** 2)) < 1.6
-    np.testing.assert_allclose(maps.parameters["electron_pressure"], deep["electron_pressure"], rtol=0.1)
-    assert np.all(np.diff(maps.parameters["height"], axis=-1) > 0)
+        assert np.sqrt(np.mean((off / maps.standard_error[name][good][:, sensitive]) ** 2)) < 1.6
+    np.testing.assert_allclose(maps.parameters["electron_pressure"][good], deep["electron_pressure"][good], rtol=0.1)
+    assert np.all(np.diff(maps.parameters["height"][good], axis=-1) > 0)
     assert "microturbulence" not in maps.standard_error
-    assert np.median(np.abs(maps.parameters["velocity"] - p["velocity"])) < 0.02
+    assert np.median(np.abs(maps.parameters["velocity"] - p["velocity"])[good]) < 0.02
 
 
 def test_files_have_the_axis_of_depths(inverted: Path, tmp_path: Path) -> None:

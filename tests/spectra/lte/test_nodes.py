@@ -1,4 +1,4 @@
-"""Stratifications by nodes: what lies between them, derivatives, estimates, a fit with known truth, bad input."""
+"""Stratifications by nodes: what lies between them, derivatives, estimates, bad input (a fit with known truth: `test_stratified.py`)."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,6 @@ import numpyro.distributions as dist
 import pytest
 from scipy.interpolate import CubicSpline
 
-import jaxinv as ji
 from jaxinv import priors, spectra
 from jaxinv.spectra.lte import standard_model
 
@@ -61,33 +60,6 @@ def test_derivatives_by_finite_differences() -> None:
     for name in p:
         expected = np.tensordot(2 * np.asarray(value), np.asarray(jacobian[name]), 2)
         np.testing.assert_allclose(slope[name], expected, atol=1e-8 * np.abs(expected).max() + 1e-14)
-
-
-def test_a_fit_finds_the_truth() -> None:
-    """From the classical estimates, mostly the first; errors as stated."""
-    count = {"temperature": [0.0, -0.8, -1.8], "velocity": 2, "field_strength": 1, "inclination": 1, "azimuth": 1}
-    nodes = spectra.Nodes(MODEL, count)
-    known = priors.sample(spectra.stratified_prior(nodes), jax.random.key(0))
-    assert known["field_strength"].shape == ()
-    rng = np.random.default_rng(1)
-    n = 6
-    truth = {
-        "temperature": TRUTH["temperature"][:3] + rng.uniform(-300, 300, (n, 1)) + rng.normal(0, 100, (n, 3)),
-        "velocity": rng.uniform(-1.5, 1.5, (n, 2)), "field_strength": rng.uniform(600, 2500, n),
-        "inclination": rng.uniform(0.4, 2.7, n), "azimuth": rng.uniform(0.0, np.pi, n),
-    }  # fmt: skip
-    truth = {name: jnp.asarray(x, jnp.float32) for name, x in truth.items()}
-    clean = np.asarray(jax.jit(lambda p: jax.lax.map(nodes, p))(truth))
-    data = clean + rng.normal(0, 1e-3, clean.shape)
-    problem = ji.Problem(nodes, ji.noise.Gaussian(1e-3), spectra.stratified_prior(nodes))
-    found = ji.fit(problem, data)
-    assert set(found.status.tolist()) == {0}
-    assert np.all(found.chi2 < 1.4)
-    assert np.median(found.starts) == 1
-    for name in ("field_strength", "inclination", "velocity", "temperature"):
-        sigmas = (found.parameters[name] - np.asarray(truth[name])) / found.standard_error[name]
-        assert np.sqrt(np.mean(sigmas**2)) < 1.6, name
-    assert np.median(np.abs(found.parameters["temperature"] - np.asarray(truth["temperature"]))[:, 1]) < 50
 
 
 def test_the_prior_is_smooth_and_bounded() -> None:
