@@ -62,14 +62,21 @@ def main() -> None:
         default=["temperature=2:5", "velocity=1:2", "field_strength=1:2"],
         help="as `jaxinv invert`",
     )
+    parser.add_argument("--described", action="store_true", help="the nearest truth that the nodes can describe")
     arguments = parser.parse_args()
     print(header())
     expected = truth(arguments.n, arguments.seed)
     model = spectra.LTE(LINES, WAVELENGTH, LOG_TAU, hydrostatic=True)
+    nodes = {name: tuple(map(int, x.split(":"))) for name, _, x in (word.partition("=") for word in arguments.nodes)}
+    if arguments.described:
+        counts = {name: nodes.get(name, (1,))[-1] for name in expected}
+        near = spectra.Nodes(model, counts)
+        parameters = {name: jnp.asarray(x, jnp.float32) for name, x in near.at_nodes(expected).items()}
+        stratified = jax.jit(jax.vmap(near.stratification))(parameters)
+        expected = {name: np.asarray(stratified[name]) for name in expected}
     read = {name: jnp.asarray(x, jnp.float32) for name, x in expected.items()}
     light = np.asarray(jax.jit(lambda p: jax.lax.map(model, p))(read))
     light = light + arguments.sigma * np.random.default_rng(arguments.seed + 1).normal(size=light.shape)
-    nodes = {name: tuple(map(int, x.split(":"))) for name, _, x in (word.partition("=") for word in arguments.nodes)}
     config = InvertConfig(
         model="lte", lines=LINES, nodes=nodes, sigma=(arguments.sigma,), wavelength_shift=0.0, continuum=1.0
     )

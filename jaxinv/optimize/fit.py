@@ -188,7 +188,8 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
 
     n_valid = jax.vmap(count)(observed)
     # Nothing is done for objects without data, which fill a batch up to a size that is compiled already.
-    starts = _each(begin, (observed, known, first, before, ids), n_valid > 0)
+    most = lanes.together(problem.forward.knowledge.working_set)
+    starts = _each(begin, (observed, known, first, before, ids), n_valid > 0, most)
     if isinstance(problem.noise, Samplewise):
         noise = 1 + solver.good_enough * jnp.sqrt(2 / jnp.maximum(n_valid, 1))
         expected = (n_valid * jnp.maximum(noise, solver.enough)).astype(dtype)
@@ -210,13 +211,13 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         result = Result(vector, answer.normal, best.converged, best.evaluations, best.starts)
         return summarize(objective, result, n_valid, misfit, solver.covariance)
 
-    return _each(finish, (best, ready, known, n_valid), jnp.ones_like(n_valid, bool))
+    return _each(finish, (best, ready, known, n_valid), jnp.ones_like(n_valid, bool), most)
 
 
-def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array) -> Any:
-    """`function` of each object, some at a time; zeros where no object of them is wanted."""
+def _each(function: Callable[[Any], Any], inputs: Any, wanted: Array, most: int) -> Any:
+    """`function` of each object, at most so many at a time; zeros where no object of them is wanted."""
     n = len(wanted)
-    size = min(_BATCH, n)
+    size = min(_BATCH, most, n)
     count = -(-n // size)
 
     def laid(x: Array) -> Array:

@@ -143,13 +143,19 @@ def run(solver: Solver, problem: Problem, starts: Array, data: Any, known: Any, 
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0].object < n_wanted), step, carry)[1]
 
 
+def together(working: int) -> int:
+    """Objects that are best worked on together, by the numbers that the model holds for each."""
+    if not working or jax.default_backend() != "cpu":
+        return 2**31
+    return max(_CACHED // working, 2)  # one alone would be compiled to something slower
+
+
 def _room(samples: int, size: int, working: int) -> int:
     """Lanes that one device has room for."""
     cpu = jax.default_backend() == "cpu"
     most = (64 if samples <= _FEW_SAMPLES else 32) if cpu else 16384
     numbers = max(samples, 1) * min(size, MOST_DENSE)
-    if cpu and working:
-        most = min(most, max(_CACHED // working, 2))  # one alone would be compiled to something slower
+    most = min(most, together(working))
     return max(min(most, _NUMBERS * (1 if cpu else 64) // (numbers + working)), 1)
 
 
