@@ -1,4 +1,4 @@
-"""Stratifications by nodes: what lies between them, derivatives, estimates, bad input (a fit with known truth: `test_stratified.py`)."""
+"""Stratifications by nodes: what lies between them, derivatives, the prior, bad input (fits: `test_stratified.py`)."""
 
 import jax
 import jax.numpy as jnp
