@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from jaxinv.emulation import Surrogate as Surrogate
     from jaxinv.emulation import emulate as emulate
     from jaxinv.forward import Forward as Forward
-    from jaxinv.forward import Knowledge as Knowledge
     from jaxinv.forward import Parameter as Parameter
     from jaxinv.forward import Stage as Stage
+    from jaxinv.knowledge import Knowledge as Knowledge
     from jaxinv.observation import FrameBurst as FrameBurst
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
@@ -80,7 +80,7 @@ _NAMES = {
     "HMC": "sampling",
     "Importance": "sampling",
     "InvertConfig": "pipelines",
-    "Knowledge": "forward",
+    "Knowledge": "knowledge",
     "LBFGS": "optimize",
     "Laplace": "sampling",
     "LearnedSteps": "unrolling.settings",

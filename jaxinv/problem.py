@@ -15,7 +15,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
 from jaxinv.coordinates import Block, Circle, Coordinates, Layout
-from jaxinv.forward import Forward, Parameters, Symmetry, as_forward, in_units
+from jaxinv.forward import Forward, Parameters, as_forward, in_units
+from jaxinv.knowledge import Symmetry
 from jaxinv.linearization import Linearization
 from jaxinv.names import suggestion
 from jaxinv.noise import Noise, Samplewise, as_noise

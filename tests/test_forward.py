@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv.forward import Forward, Knowledge, Parameter, Sequential, Stage
+from jaxinv.forward import Forward, Parameter, Sequential, Stage
+from jaxinv.knowledge import Knowledge
 from jaxinv.spectra.instrument import Macroturbulence, SpectralPSF
 from jaxinv.spectra.milne_eddington import MilneEddington
 from jaxinv.spectra.scene import Continuum, StrayLight

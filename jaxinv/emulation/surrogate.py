@@ -16,7 +16,8 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.emulation.report import Report
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, Sequential
+from jaxinv.forward import Forward, Parameter, Parameters, Sequential
+from jaxinv.knowledge import Knowledge
 from jaxinv.networks import Network
 from jaxinv.training import folder
 from jaxinv.training.coding import ParameterCoding

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
-from jaxinv.forward import Affine, Rotation
+from jaxinv.knowledge import Affine, Rotation
 from jaxinv.observation import Observation
 from jaxinv.optimize.normal import Normal
 from jaxinv.problem import Problem

@@ -291,9 +291,12 @@ def stated(
     else:
         prior = milne_eddington_prior(wavelength=float(np.mean(wavelength)), **extra)
     for name, ends in plain_options(forward, "bounds", config.bounds).items():
-        entry = prior.get(name)
-        smooth = isinstance(entry, Smooth)
-        prior[name] = Smooth(*ends, entry.step, entry.trend) if smooth else dist.Uniform(*ends)
+        entry, flat = prior.get(name), dist.Uniform(*ends)
+        if isinstance(entry, Smooth):
+            prior[name] = Smooth(*ends, entry.step, entry.trend)
+        else:
+            shape = forward.shapes.get(name, ())
+            prior[name] = flat.expand(shape).to_event(1) if shape else flat
     return forward, prior | plain_options(forward, "fixed", config.fixed)
 
 

@@ -11,7 +11,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.coordinates import Block
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units
+from jaxinv.forward import Forward, Parameter, Parameters, in_units
+from jaxinv.knowledge import Knowledge
 from jaxinv.priors import Prior
 
 _BEHIND = "_2"

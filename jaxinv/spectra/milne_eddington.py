@@ -24,7 +24,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from jaxinv.coordinates import Block, logarithm
-from jaxinv.forward import Affine, Forward, Knowledge, Parameter, Parameters, Stage, as_arrays, with_jacobian
+from jaxinv.forward import Forward, Parameter, Parameters, Stage, as_arrays, with_jacobian
+from jaxinv.knowledge import Affine, Knowledge
 from jaxinv.priors import Cyclic, Prior
 from jaxinv.spectra.constants import LORENTZ, SPEED_OF_LIGHT
 from jaxinv.spectra.factors import LinearSource, ReducedProfiles

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
-from jaxinv.forward import Rotation, Symmetry
+from jaxinv.knowledge import Rotation, Symmetry
 from jaxinv.spectra.guess import LineWindows
 
 _BRIGHT = 32

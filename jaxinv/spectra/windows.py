@@ -8,7 +8,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, in_units
+from jaxinv.forward import Forward, Parameter, Parameters, in_units
+from jaxinv.knowledge import Knowledge
 
 _SHARED = ("field_strength", "inclination", "azimuth", "velocity")
 

@@ -14,7 +14,8 @@ from jaxtyping import Array
 from scipy.interpolate import CubicSpline
 
 from jaxinv.coordinates import Block
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, as_arrays, with_jacobian
+from jaxinv.forward import Forward, Parameter, Parameters, as_arrays, with_jacobian
+from jaxinv.knowledge import Knowledge
 from jaxinv.names import suggestion
 from jaxinv.priors import Cyclic, Prior, Smooth
 from jaxinv.spectra.field_vector import FieldVector, canonical_field

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxinv.forward import Forward, Knowledge, Parameter, Parameters, as_arrays, with_jacobian
+from jaxinv.forward import Forward, Parameter, Parameters, as_arrays, with_jacobian
+from jaxinv.knowledge import Knowledge
 from jaxinv.spectra.line import Line
 from jaxinv.spectra.lines import checked_wavelength, find_lines
 from jaxinv.spectra.lte.gas import Gas
