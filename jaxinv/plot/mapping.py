@@ -84,7 +84,7 @@ def quicklook(product: Any) -> Figure:
     chi2 = product.others.get("chi2")
     if chi2 is not None and np.isfinite(chi2).any():
         parts.append(f"median misfit {np.nanmedian(chi2):.2f}")
-    figure.suptitle("   ".join(part for part in parts if part), fontsize=10, parse_math=False, wrap=True)
+    figure.suptitle("   ".join(part for part in parts if part), fontsize=10, parse_math=False)
     return figure
 
 
