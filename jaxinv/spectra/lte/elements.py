@@ -121,11 +121,11 @@ def log_partition_functions(species: tuple[tuple[str, int], ...], temperature: A
         `(n_species, *shape)`.
     """
     table = np.stack([_polynomials().get(one, np.zeros(_DEGREE + 1)) for one in species])
-    table = jnp.asarray(table, temperature.dtype).reshape(*table.shape, *(1,) * temperature.ndim)
+    spread = lambda x: jnp.asarray(x, temperature.dtype).reshape(*x.shape, *(1,) * temperature.ndim)  # noqa: E731
+    slope, table = spread(table @ np.arange(_DEGREE + 1)), spread(table)  # the slope at the highest temperature
     x = _scaled(jnp.log(temperature))
     inside = jnp.clip(x, -1, 1)
-    value, slope = jnp.zeros_like(table[:, 0] * x), jnp.zeros_like(table[:, 0] * x)
-    for k in reversed(range(_DEGREE + 1)):
-        slope = slope * inside + value
+    value = table[:, -1]
+    for k in reversed(range(_DEGREE)):
         value = value * inside + table[:, k]
     return value + slope * jnp.maximum(x - 1, 0)

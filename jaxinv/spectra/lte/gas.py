@@ -183,12 +183,16 @@ def newton(function: Callable[..., Array], guess: Array, *arguments: Array) -> A
 
     `function` closes over no array that is differentiated: such are arguments.
     """
+    enough = 0.1 * math.sqrt(jnp.finfo(guess.dtype).eps)  # of which the next step would be the square
 
-    def step(_: int, x: Array) -> Array:
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        k, x, _ = state
         value, slope = jax.jvp(lambda x: function(x, *arguments), (x,), (jnp.ones_like(x),))
-        return x - jnp.clip(value / slope, -3, 3)
+        change = jnp.clip(value / slope, -3, 3)
+        return k + 1, x - change, jnp.any(jnp.abs(change) > enough)
 
-    return jax.lax.fori_loop(0, _NEWTON, step, guess)
+    start = (jnp.zeros((), int), guess, jnp.ones((), bool))
+    return jax.lax.while_loop(lambda state: (state[0] < _NEWTON) & state[2], step, start)[1]
 
 
 @newton.defjvp

@@ -111,13 +111,12 @@ def _hydrogen(state: GasState, micron: float) -> Array:
     t = state.temperature
     hot = BOLTZMANN_EV * t
     gaunt = 0.3456 / (micron * _RYDBERG) ** (1 / 3)
-    total = jnp.zeros_like(t)
     first = math.floor(math.sqrt(micron * _RYDBERG)) + 1  # the lowest level that such light ionizes
-    explicit = range(first, max(_EXPLICIT, first) + 1)
-    for n in explicit:
-        factor = 1 - gaunt * (micron * _RYDBERG / n**2 - 0.5)
-        total = total + factor / n**3 * jnp.exp(-_IONIZATION * (1 - 1 / n**2) / hot)
-    last = explicit[-1] + 0.5
+    n = np.arange(first, max(_EXPLICIT, first) + 1).reshape(-1, *(1,) * t.ndim)
+    factor = (1 - gaunt * (micron * _RYDBERG / n**2 - 0.5)) / n**3
+    energy = _IONIZATION * (1 - 1 / n**2)
+    total = jnp.sum(jnp.asarray(factor, t.dtype) * jnp.exp(-jnp.asarray(energy, t.dtype) / hot), 0)
+    last = n.max() + 0.5
     rest = hot / (2 * _IONIZATION) * (jnp.exp(-_IONIZATION * (1 - 1 / last**2) / hot) - jnp.exp(-_IONIZATION / hot))
     bound_free = 1.0446e-14 * micron**3 * (total + rest) * state.atoms
     free = 1 + gaunt * (micron * t / HC_OVER_K + 0.5)

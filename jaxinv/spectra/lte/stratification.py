@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,39 +71,74 @@ def hydrostatic(
     t = jnp.asarray(temperature)
     if t.shape != grid.shape:
         raise ValueError(f"the temperature has the shape {t.shape}, but there are {len(grid)} depths")
-    x, t = jnp.asarray(grid[order] * _LN10, t.dtype), t[order]
+    column = _Column(gas, tuple((grid[order] * _LN10).tolist()), gravity)
+    top = None if top_pressure is None else jnp.log(jnp.asarray(top_pressure, t.dtype))
+    return jnp.exp(_in_balance(column, t[order], top))[np.argsort(order)]
 
-    def at(log_pe: Array, t: Array, x: Array) -> tuple[Array, Array]:
+
+class _Column(NamedTuple):
+    """What does not change: the gas, ln tau from the top down, and gravity."""
+
+    gas: Gas
+    x: tuple[float, ...]
+    gravity: float
+
+    def at(self, log_pe: Array, t: Array, x: Array) -> tuple[Array, Array]:
         """Ln P and its slope against ln tau."""
-        state = gas.state(t, jnp.exp(log_pe))
+        state = self.gas.state(t, jnp.exp(log_pe))
         log_p = jnp.log(state.gas_pressure)
         log_opacity = jnp.log(continuous_opacity(state, REFERENCE)) - jnp.log(state.density)
-        return log_p, jnp.exp(math.log(gravity) + x - log_opacity - log_p)
+        return log_p, jnp.exp(math.log(self.gravity) + x - log_opacity - log_p)
 
-    if top_pressure is None:
-        guess = jnp.log(jnp.asarray(1e-4, t.dtype) * 10) + 0.5 * x[0] + 3
 
-        def misses(log_pe: Array, t: Array, x: Array) -> Array:
-            return -jnp.log(2 * at(log_pe, t, x)[1])  # the slope of such an atmosphere is a half
+def _at_top(log_p: Array, slope: Array, log_top: Array | None) -> Array:
+    """What is zero at the top: the slope of the isothermal continuation is a half."""
+    return -jnp.log(2 * slope) if log_top is None else log_p - log_top
 
-        first = newton(misses, guess, t[0], x[0])
-    else:
-        first = jnp.log(gas.electron_pressure(t[0], jnp.asarray(top_pressure, t.dtype)))
 
-    def down(above: tuple[Array, Array, Array], here: tuple[Array, Array, Array]) -> tuple[Any, Array]:
-        log_pe, log_p, slope = above
-        t, x, step = here
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _in_balance(column: _Column, t: Array, log_top: Array | None) -> Array:
+    """Ln of the electron pressure, top first: Newton's method at one depth after the other."""
+    x = jnp.asarray(column.x, t.dtype)
 
-        def misses(log_pe: Array, log_p: Array, slope: Array, t: Array, x: Array, step: Array) -> Array:
-            there, its_slope = at(log_pe, t, x)
-            return there - log_p - step / 2 * (slope + its_slope)
+    def down(above: tuple[Array, Array, Array], here: tuple[Array, ...]) -> tuple[Any, Array]:
+        t, x, step, first = here
 
-        found = newton(misses, log_pe + step * slope, log_p, slope, t, x, step)
-        return (found, *at(found, t, x)), found
+        def misses(log_pe: Array, above: tuple[Array, Array, Array], t: Array, x: Array, step: Array) -> Array:
+            log_p, slope = column.at(log_pe, t, x)
+            return jnp.where(first, _at_top(log_p, slope, log_top), log_p - above[1] - step / 2 * (above[2] + slope))
 
-    start = (first, *at(first, t[0], x[0]))
-    _, rest = jax.lax.scan(down, start, (t[1:], x[1:], jnp.diff(x)))
-    return jnp.exp(jnp.concatenate([first[None], rest]))[np.argsort(order)]
+        found = newton(misses, above[0] + step * above[2], above, t, x, step)
+        return (found, *column.at(found, t, x)), found
+
+    guess = math.log(1e-3) + 0.5 * x[0] + 3
+    steps = jnp.concatenate([jnp.zeros(1, x.dtype), jnp.diff(x)])
+    start = (guess, jnp.zeros_like(guess), jnp.zeros_like(guess))
+    return jax.lax.scan(down, start, (t, x, steps, jnp.arange(len(x)) == 0))[1]
+
+
+@_in_balance.defjvp
+def _in_balance_jvp(column: _Column, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """What is zero stays zero: of all depths together, but for a recurrence of single numbers."""
+    (t, log_top), (t_change, top_change) = primals, tangents
+    log_pe = _in_balance(column, t, log_top)
+    x = jnp.asarray(column.x, t.dtype)
+    at, (own_p, own_slope) = jax.jvp(lambda p: column.at(p, t, x), (log_pe,), (jnp.ones_like(log_pe),))
+    _, (p, slope) = jax.jvp(lambda t: column.at(log_pe, t, x), (t,), (t_change,))
+    half = jnp.diff(x) / 2
+    top = lambda p, slope: _at_top(p, slope, log_top)  # noqa: E731
+    _, own = jax.jvp(top, (at[0][0], at[1][0]), (own_p[0], own_slope[0]))
+    changes = (p[0], slope[0]) if log_top is None else (p[0] - top_change, slope[0])
+    _, moved = jax.jvp(top, (at[0][0], at[1][0]), changes)
+    near = jnp.concatenate([own[None], own_p[1:] - half * own_slope[1:]])
+    carried = jnp.concatenate([jnp.zeros_like(own)[None], own_p[:-1] + half * own_slope[:-1]]) / near
+    alone = jnp.concatenate([moved[None], p[1:] - half * slope[1:] - p[:-1] - half * slope[:-1]]) / -near
+
+    def down(above: Array, here: tuple[Array, Array]) -> tuple[Array, Array]:
+        found = here[0] * above + here[1]
+        return found, found
+
+    return log_pe, jax.lax.scan(down, jnp.zeros_like(own), (carried, alone))[1]
 
 
 def geometric_height(log_tau: np.ndarray, state: GasState) -> Array:

@@ -226,11 +226,11 @@ class LTE(Forward):
         wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-2], *shape)), local)
         matter, back = jax.vjp(self._matter_of, wide)
         value, by = emergent_and_response(self.solver, jax.lax.optimization_barrier(matter), self._grid, self.mu)
-        mixed = {
-            name: push({other: jnp.full_like(x, other == name) for other, x in arrays.items()})
-            for name in arrays
-            if name not in Local._fields or name == "temperature"
-        }
+        names = [name for name in arrays if name not in Local._fields or name == "temperature"]
+        # All changes in one program, which is compiled in a third of the time that three take.
+        each = {name: jnp.stack([jnp.full_like(x, name == one) for one in names]) for name, x in arrays.items()}
+        changes = jax.vmap(push)(each)
+        mixed = {name: Local(*(x[k] for x in changes)) for k, name in enumerate(names)}
 
         def felt(name: str, by: Local) -> Array:
             """The change of one Stokes parameter for a unit of a quantity at each depth, `(n_depth, n_wavelength)`."""

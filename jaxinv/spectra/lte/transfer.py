@@ -223,23 +223,21 @@ hermite: Solver = Hermite()
 def emergent(solver: Solver, matter: Matter, log_tau: np.ndarray, mu: float) -> Array:
     """The light that leaves at the top, `(4, n_wavelength)`."""
     steps, bottom = solver.steps(matter, log_tau, mu)
-    return _upwards(steps, bottom)[:, 0]
+    return _upwards(_solved_steps(steps), bottom)[:, 0]
 
 
 def emergent_and_response(solver: Solver, matter: Matter, log_tau: np.ndarray, mu: float) -> tuple[Array, Matter]:
     """The light that leaves at the top, and its derivative by what it met: each with a leading axis of Stokes."""
     steps, bottom = solver.steps(matter, log_tau, mu)
-    light = jax.lax.optimization_barrier(_upwards(steps, bottom))
+    solved = _solved_steps(steps)
+    light = jax.lax.optimization_barrier(_upwards(solved, bottom))
 
-    def up(p: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        own, below = step
-        weight = _solved_left(p, own)
-        return _times(weight, below), weight
+    def down(p: Array, step: Array) -> tuple[Array, Array]:
+        return _times(p, step), p
 
-    n_wavelength = bottom.shape[-1]
-    start = jnp.broadcast_to(jnp.eye(4, dtype=bottom.dtype)[:, :, None], (4, 4, n_wavelength))
-    last, weights = jax.lax.scan(up, start, (jnp.moveaxis(steps.own, 2, 0), jnp.moveaxis(steps.below, 2, 0)))
-    weights = jnp.moveaxis(weights, 0, 2)  # (of Stokes, row, depth, wavelength)
+    start = jnp.broadcast_to(jnp.eye(4, dtype=bottom.dtype)[:, :, None], (4, 4, bottom.shape[-1]))
+    last, reach = jax.lax.scan(down, start, jnp.moveaxis(solved[:, :4], 2, 0))
+    weights = _solved_left(jnp.moveaxis(reach, 0, 2), steps.own)  # (of Stokes, row, depth, wavelength)
 
     _, back = jax.vjp(lambda matter: solver.misses(matter, log_tau, mu, light), matter)
     # One Stokes parameter after the other: together, each would compute anew what they share.
@@ -247,10 +245,13 @@ def emergent_and_response(solver: Solver, matter: Matter, log_tau: np.ndarray, m
     return light[:, 0], by
 
 
-def _upwards(steps: Step, bottom: Array) -> Array:
+def _solved_steps(steps: Step) -> Array:
+    """M^-1 (R, r), `(4, 5, n, n_wavelength)`."""
+    return _solved(steps.own, jnp.concatenate([steps.below, steps.constant[:, None]], 1))
+
+
+def _upwards(solved: Array, bottom: Array) -> Array:
     """The light at all depths, `(4, n_depth, n_wavelength)`; its first is at the top."""
-    rows = jnp.concatenate([steps.below, steps.constant[:, None]], 1)
-    solved = _solved(steps.own, rows)
 
     def up(light: Array, step: Array) -> tuple[Array, Array]:
         light = sum((step[:, j] * light[j] for j in range(4)), step[:, 4])
