@@ -1,5 +1,7 @@
 """Cholesky factorization and triangular solves of one small matrix, in plain array operations.
 
+As loops over columns: written out, they take five times as long to compile, and no less to run.
+
 A batch of small matrices is slow in LAPACK (one call for each), and not safe: jaxlib's kernels split a large batch
 among the threads that run the program and wait for them, for ever where each thread waits, as it happens when a CPU is
 used as so many devices as it has cores (seen with jaxlib 0.10.2). Larger matrices go to LAPACK: `lapack_work` is what
@@ -26,15 +28,15 @@ def cholesky(matrix: Array) -> Array:
     n = len(matrix)
     if n > _SMALL:
         return jnp.linalg.cholesky(matrix)
-    columns: list[Array] = []
     below = jnp.arange(n)
-    for j in range(n):
-        column = matrix[:, j]
-        for done in columns:
-            column = column - done * done[j]
-        columns.append(jnp.where(below >= j, column / jnp.sqrt(column[j]), 0))
+
+    def eliminate(j: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        factor, rest = state
+        column = jnp.where(below >= j, rest[:, j] / jnp.sqrt(rest[j, j]), 0)
+        return factor.at[:, j].set(column), rest - column[:, None] * column
+
+    factor, _ = jax.lax.fori_loop(0, n, eliminate, (jnp.zeros_like(matrix), matrix))
     # A failure stays in its row and those below; all of the factor tells of it, as LAPACK's does.
-    factor = jnp.stack(columns, axis=1)
     return jnp.where(jnp.all(jnp.isfinite(jnp.diagonal(factor))), factor, jnp.nan)
 
 
@@ -43,11 +45,15 @@ def solve_lower(factor: Array, right: Array) -> Array:
     n = len(factor)
     if n > _SMALL:
         return jax.scipy.linalg.solve_triangular(factor, right.reshape(n, -1), lower=True).reshape(right.shape)
-    rest, out = right, []
-    for j in range(n):
-        out.append(rest[j] / factor[j, j])
-        rest = rest - factor[:, j].reshape(n, *(1,) * (right.ndim - 1)) * out[-1]
-    return jnp.stack(out)
+    right = right + jnp.zeros_like(factor[0, 0])  # so that it varies over devices where the factor does
+    columns = factor.reshape(n, n, *(1,) * (right.ndim - 1))
+
+    def eliminate(j: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        found, rest = state
+        one = rest[j] / factor[j, j]
+        return found.at[j].set(one), rest - columns[:, j] * one
+
+    return jax.lax.fori_loop(0, n, eliminate, (jnp.zeros_like(right), right))[0]
 
 
 def solve_upper(factor: Array, right: Array) -> Array:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg
-import numpy as np
 from jaxtyping import Array
 
 from jaxinv import priors
@@ -66,34 +65,17 @@ def with_prior(problem: Problem, layout: Layout, scale: Any, vector: Array, norm
     if all(priors.is_flat(problem.prior[name]) for name in layout.names):
         return normal
     scale = jnp.ones(len(vector), vector.dtype) if scale is None else scale
-    values, slopes, curvatures = [], [], []
-    ends = np.cumsum(layout.sizes)
-    for name, shape, end, n in zip(layout.names, layout.shapes, ends, layout.sizes):
-        distribution, here = problem.prior[name], slice(end - n, end)
-        if priors.is_flat(distribution):
-            slopes.append(jnp.zeros(n, vector.dtype))
-            curvatures.append(jnp.zeros((n, n), vector.dtype))
-            continue
 
-        def cost(part: Array, distribution: Any = distribution, shape: Any = shape, here: Any = here) -> Array:
-            return _cost(distribution, jnp.reshape(part * scale[here], shape))
+    def cost(vector: Array) -> Array:
+        return prior_cost(problem, layout, vector * scale) / 2
 
-        value, slope = jax.value_and_grad(cost)(vector[here])
-        values.append(value)
-        slopes.append(slope)
-        curvatures.append(_convex_curvature(cost, vector[here], separable=priors.is_separable(distribution)))
-    return Normal(
-        normal.cost + 2 * sum(values),
-        normal.gradient + jnp.concatenate(slopes),
-        normal.curvature + jax.scipy.linalg.block_diag(*curvatures),
-    )
-
-
-def _convex_curvature(cost: Callable[[Array], Array], at: Array, *, separable: bool) -> Array:
-    """The Hessian of a prior's negative log density, `(n, n)`, without what would make a step go uphill."""
-    if separable:  # a sum over elements
-        return jnp.diag(jnp.maximum(jax.jvp(jax.grad(cost), (at,), (jnp.ones_like(at),))[1], 0))
-    return positive_part(jax.hessian(cost)(at))
+    value, (slope, push) = cost(vector), jax.linearize(jax.grad(cost), vector)
+    # Without what would make a step go uphill.
+    if all(priors.is_separable(problem.prior[name]) for name in layout.names):
+        curvature = jnp.diag(jnp.maximum(push(jnp.ones_like(vector)), 0))
+    else:
+        curvature = positive_part(jax.vmap(push)(jnp.eye(len(vector), dtype=vector.dtype)))
+    return Normal(normal.cost + 2 * value, normal.gradient + slope, normal.curvature + curvature)
 
 
 def prior_cost(problem: Problem, layout: Layout, vector: Array) -> Array:

