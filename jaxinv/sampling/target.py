@@ -21,7 +21,7 @@ from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
 
 _STEPS = 25
-_LEAST_DAMPING, _HOPELESS = 1e-6, 1e4
+_FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 0.08, 1e-6, 1e4
 _GAIN = 1e-4
 """Of the log density that a step would gain: less, and the mode is found."""
 
@@ -98,22 +98,21 @@ def locate(
         return gradient, matrix
 
     def step(state: _Search) -> _Search:
-        gradient, matrix = curvature(state.z)
+        found = objective(state.proposal)
+        better = found < state.cost
+        damping = jnp.maximum(jnp.where(better, state.damping / 8, state.damping * 5), _LEAST_DAMPING)
+        z, cost = jnp.where(better, state.proposal, state.z), jnp.where(better, found, state.cost)
+        gradient, matrix = curvature(z)
         factor, size = _unit_cholesky(matrix, _LEAST_DAMPING)
         gain = jnp.dot(gradient, cholesky_solve(factor, gradient / size) / size) / 2
-        # The last turn is for the curvature.
-        done = (gain < _GAIN) | (state.damping > _HOPELESS) | (state.k == _STEPS)
-        factor, size = _unit_cholesky(matrix, state.damping)
-        proposal = state.z - cholesky_solve(factor, gradient / size) / size
-        found = objective(proposal)
-        better = (found < state.cost) & ~done
-        damping = jnp.maximum(jnp.where(better, state.damping / 8, state.damping * 5), _LEAST_DAMPING)
-        z, cost = jnp.where(better, proposal, state.z), jnp.where(better, found, state.cost)
-        return _Search(state.k + 1, z, cost, damping, matrix, done)
+        done = (gain < _GAIN) | (damping > _HOPELESS) | (state.k == _STEPS)
+        factor, size = _unit_cholesky(matrix, damping)
+        proposal = z - cholesky_solve(factor, gradient / size) / size
+        return _Search(state.k + 1, z, proposal, cost, damping, matrix, done)
 
     found = _Search(
-        jnp.zeros((), jnp.int32), z, objective(z), jnp.asarray(1e-2, z.dtype), jnp.eye(len(z), dtype=z.dtype),
-        jnp.zeros((), bool),
+        jnp.zeros((), jnp.int32), z, z, jnp.asarray(jnp.inf, z.dtype), jnp.asarray(_FIRST_DAMPING, z.dtype),
+        jnp.eye(len(z), dtype=z.dtype), jnp.zeros((), bool),
     )  # fmt: skip
     found = jax.lax.while_loop(lambda state: ~state.done, step, found)
     z = found.z
@@ -133,9 +132,10 @@ class _Search(NamedTuple):
 
     k: Array
     z: Array
+    proposal: Array  # where to look next
     cost: Array
     damping: Array
-    matrix: Array  # the curvature at the z before the last step
+    matrix: Array  # the curvature at z
     done: Array
 
 

@@ -15,7 +15,8 @@ from jaxinv.spectra.lte.line_opacity import _BOHR2, _c6
 from jaxinv.spectra.lte.synthesis import hsra_continuum
 
 WAVELENGTH = np.array(
-    [6300.9, 6301.3, 6301.4, 6301.45, 6301.475, 6301.5, 6301.55, 6301.7, 6302.0, 6302.4, 6302.475, 6302.5, 6302.55, 6303.2]
+    [6300.9, 6301.3, 6301.4, 6301.45, 6301.475, 6301.5, 6301.55, 6301.7, 6302.0, 6302.4, 6302.475, 6302.5,
+     6302.55, 6303.2]
 )  # fmt: skip
 INTENSITY = [
     3.047,
