@@ -54,7 +54,7 @@ def sample(
     running: Running = AS_USUAL,
     options: SampleOptions,
 ) -> int:
-    """Draw from the posterior of every pixel with a Milne-Eddington atmosphere.
+    """Draw from the posterior of every pixel: of a Milne-Eddington atmosphere, or of one with depth.
 
     It reads what `jaxinv invert` reads and takes its options. The result has, for each parameter, the median, the 16
     and 84 percent quantiles, R-hat and the effective sample size, and for each pixel divergences, a posterior

@@ -199,10 +199,7 @@ class SampleConfig(InvertConfig):
     memory: Positive = option(1.0, "draws held in memory at a time [GiB]", _SAMPLER)
 
     def __post_init__(self) -> None:
-        if self.model != "milne-eddington":
-            raise OptionError(
-                f"the option 'model' takes milne-eddington where posteriors are drawn; found {self.model}"
-            )
+        super().__post_init__()
         if self.thin > self.draws:
             raise OptionError(f"the option 'thin' takes at most `draws`, {self.draws}; found {self.thin}")
         if self.method == "auto" and self.chains * self.draws < 100:

@@ -16,10 +16,12 @@ from jaxinv.compute.run import Run, Work
 from jaxinv.compute.store import Store
 from jaxinv.compute.workers import Workers
 from jaxinv.observation import StokesCube
-from jaxinv.optimize import LevenbergMarquardt, fit
+from jaxinv.optimize import LevenbergMarquardt
 from jaxinv.pipelines.config import SampleConfig
 from jaxinv.pipelines.density import TrainedDensity, density_for
+from jaxinv.pipelines.inversion import FitPixels
 from jaxinv.pipelines.preparation import Preparation, info, prepare
+from jaxinv.pipelines.stratified import FitCycles, cycles, nodes_of, with_depth
 from jaxinv.problem import Problem
 from jaxinv.results.posterior import Posterior, PosteriorMap, PosteriorStatus
 from jaxinv.results.product import product_of
@@ -29,6 +31,7 @@ from jaxinv.sampling.calibration import CalibrationRun
 from jaxinv.sampling.methods import Method
 from jaxinv.sampling.runs import default_group
 from jaxinv.sampling.sampler import bytes_per_object
+from jaxinv.spectra.lte.nodes import Nodes
 
 _GROUPS = 64
 """Compiled programs' worth of pixels in a piece: what a resumed run loses at most."""
@@ -127,16 +130,22 @@ class PosteriorRun(Run[PosteriorMap]):
 
     label = "sampling"
     missing: ClassVar = {"status": PosteriorStatus.NOT_COMPUTED}
-    axes: ClassVar = {"posterior": ("chain", "draw")}
 
     def __init__(self, ready: Preparation, density: TrainedDensity | None = None, *, keep_draws: bool = False) -> None:
         assert isinstance(ready.config, SampleConfig)
         self.ready, self.config, self._keep = ready, ready.config, keep_draws
         self.density = _density(ready, density)
         self.method = method_of(ready.config, self.density)
+        self.nodes = nodes_of(ready.problem.forward) if ready.config.model == "lte" else None
         units = ready.problem.forward.units.items()
         groups = ("median", "lower", "upper", "posterior")
         self.units = {f"{group}/{name}": unit for group in groups for name, unit in units}
+        self.axes: dict[str, tuple[str, ...]] = {"posterior": ("chain", "draw")}
+        if self.nodes is not None:
+            several = [name for name, at in self.nodes.positions if len(at) > 1]
+            self.axes |= {f"posterior/{name}": ("chain", "draw", f"{name}_node") for name in several}
+            deep = [f"{group}/{name}" for group in groups[:3] for name in with_depth(self.nodes)]
+            self.axes |= dict.fromkeys(deep, ("log_tau",))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,12 +166,18 @@ class PosteriorRun(Run[PosteriorMap]):
     def work(self) -> Work:
         config = self.config
         solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-        return SamplePixels(self.ready.problem, self.method, solver, config.seed, config.thin if self._keep else 0)
+        modes: Any = FitPixels(self.ready.problem, solver, config.seed)
+        if self.nodes is not None:
+            modes = FitCycles(cycles(self.ready), solver, config.seed)
+        thin = config.thin if self._keep else 0
+        return SamplePixels(self.ready.problem, self.method, modes, config.seed, thin, self.nodes)
 
     def info(self) -> dict[str, Any]:
         circles = priors.circles(self.ready.problem.prior).items()
         periods = {name: [float(low), float(period)] for name, (low, period) in circles if not np.shape(low)}
         made = info("posterior", self.ready, periods=periods)
+        if self.nodes is not None:
+            made["depth"] = self.nodes.log_tau.tolist()
         if self.density is not None:
             made["provenance"]["density"] = self.density.origin
         return made
@@ -174,23 +189,33 @@ class PosteriorRun(Run[PosteriorMap]):
 
 @dataclasses.dataclass(frozen=True)
 class SamplePixels:
-    """Samples the posteriors of the pixels of a piece."""
+    """Samples the posteriors of the pixels of a piece.
+
+    Attributes:
+        problem: of each pixel.
+        method: the sampler.
+        modes: what finds where to begin.
+        seed: of the draws.
+        thin: how often a draw is kept; 0: never.
+        nodes: of a stratified atmosphere, of which the summaries are at every depth.
+    """
 
     problem: Problem
     method: Method | Auto
-    solver: LevenbergMarquardt
+    modes: FitPixels | FitCycles
     seed: int
     thin: int
+    nodes: Nodes | None = None
 
     def __call__(self, inputs: Any, advance: Advance) -> dict[str, np.ndarray]:
         rows = in_rows(self.problem, *inputs)
-        modes = fit(self.problem, rows, solver=self.solver, seed=self.seed)
+        modes = self.modes.solve(inputs)
         key = jax.random.key(self.seed)
         posterior = draw(self.problem, rows, key=key, method=self.method, initial=modes, advance=advance)
         kept = {}
         if self.thin:
             kept = {f"posterior/{name}": x[:, :, self.thin - 1 :: self.thin] for name, x in posterior.draws.items()}
-        return {**_summary(posterior), **kept}
+        return {**(_summary(posterior) if self.nodes is None else _deep_summary(posterior, self.nodes)), **kept}
 
 
 def posterior_predictive(
@@ -227,12 +252,31 @@ def plan_calibration(ready: Preparation, n: int, density: TrainedDensity | None 
 
 def _density(ready: Preparation, given: TrainedDensity | None) -> TrainedDensity | None:
     """The density that `auto` tries."""
-    if ready.config.method != "auto":
+    if ready.config.method != "auto" or ready.config.model == "lte":
         return None
     if given is None:
         return density_for(ready)
     given.check(ready.problem)
     return given
+
+
+def _deep_summary(posterior: Posterior, nodes: Nodes) -> dict[str, np.ndarray]:
+    """As `_summary`, of the stratifications that draws of values at nodes are."""
+    one = (-1,) * (np.ndim(posterior.status) > 0)
+    deep = [name for name, at in nodes.positions if name in with_depth(nodes) and name in posterior.draws]
+    draws, periods = dict(posterior.draws), dict(posterior.periods)
+    for name in deep:
+        values = draws[name] if len(dict(nodes.positions)[name]) > 1 else draws[name][..., None]
+        draws[name] = np.asarray(nodes.between(name, values))
+        if name in periods:
+            low, period = periods[name]
+            periods[name] = (float(np.ravel(low)[0]), float(np.ravel(period)[0]))
+    found = _summary(dataclasses.replace(posterior, draws=draws, periods=periods))
+    for name in deep:
+        for group, worst in (("r_hat", np.max), ("ess", np.min)):
+            values = found[f"{group}/{name}"]
+            found[f"{group}/{name}"] = worst(values.reshape(*posterior.status.shape, *one), -1)
+    return found
 
 
 def _summary(posterior: Posterior) -> dict[str, np.ndarray]:

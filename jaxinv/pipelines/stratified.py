@@ -42,10 +42,9 @@ class StratifiedRun(InversionRun):
 
     def __init__(self, ready: Preparation) -> None:
         super().__init__(ready)
-        earlier = [ready.coarser(k) for k in range(n_cycles(ready.config) - 1)]
-        self.problems = (*earlier, ready.problem)
+        self.problems = cycles(ready)
         self.nodes = nodes_of(ready.problem.forward)
-        deep = _with_depth(self.nodes)
+        deep = with_depth(self.nodes)
         self.units = {**self.units, **{f"parameters/{name}": unit for name, unit in _OF_GAS.items()}}
         self.axes = {
             **type(self).axes,
@@ -107,15 +106,20 @@ class FitCycles:
         arrays = found.to_arrays(covariance=self.covariance)
         nodes = nodes_of(self.problems[-1].forward)
         deep = _stratified(nodes, found.parameters)
-        arrays |= {f"parameters/{name}": deep[name] for name in (*_with_depth(nodes), *_OF_GAS)}
+        arrays |= {f"parameters/{name}": deep[name] for name in (*with_depth(nodes), *_OF_GAS)}
         for name, _ in nodes.positions:
-            if f"standard_error/{name}" in arrays and name in _with_depth(nodes):
+            if f"standard_error/{name}" in arrays and name in with_depth(nodes):
                 columns = [k for k, label in enumerate(found.labels) if label.partition("[")[0] == name]
                 matrix = found.covariance[..., columns, :][..., columns]
                 weights = nodes.weights[name]
                 variance = np.einsum("di,...ij,dj->...d", weights, matrix, weights)
                 arrays[f"standard_error/{name}"] = np.sqrt(np.maximum(variance, 0)).astype(matrix.dtype)
         return arrays
+
+
+def cycles(ready: Preparation) -> tuple[Problem, ...]:
+    """A problem for each cycle, the last one the observation's own."""
+    return (*(ready.coarser(k) for k in range(n_cycles(ready.config) - 1)), ready.problem)
 
 
 def nodes_of(forward: Forward) -> Nodes:
@@ -126,7 +130,7 @@ def nodes_of(forward: Forward) -> Nodes:
     return first
 
 
-def _with_depth(nodes: Nodes) -> tuple[str, ...]:
+def with_depth(nodes: Nodes) -> tuple[str, ...]:
     """Quantities that change with depth."""
     one = {name for name, at in nodes.positions if len(at) == 1 and name != "temperature"}
     return tuple(name for name in nodes.reference if name not in one)
@@ -152,7 +156,7 @@ def _at_all_depths(nodes: Nodes, parameters: dict[str, Array]) -> dict[str, Arra
 def in_nodes(forward: Forward, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A model's parameters from what `StratifiedRun` gives: stratifications at their nodes."""
     nodes = nodes_of(forward)
-    deep, n_depth = _with_depth(nodes), len(nodes.log_tau)
+    deep, n_depth = with_depth(nodes), len(nodes.log_tau)
     whole = {
         name: parameters[name] if name in deep else np.repeat(parameters[name][..., None], n_depth, -1)
         for name, _ in nodes.positions

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxinv.plot.style import PALETTE, check_names, look_of, new_figure
-from jaxinv.results.solution import SolutionMap
+from jaxinv.results.product import Product
 
 _STOKES = ("I", "Q", "U", "V")
 _COLOURS = (PALETTE["line"], PALETTE["fit"], "#009e73", "#cc79a7", "#e69f00", PALETTE["band"])
@@ -17,16 +17,18 @@ _DEPTH = "log optical depth at 5000 Å"
 
 
 def stratifications(
-    product: SolutionMap,
+    product: Product,
     pixels: Sequence[tuple[int, int]],
     names: Sequence[str] | None = None,
     *,
     truth: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """A panel for each quantity along the optical depth, a curve for each pixel with a band of one standard error.
+    """A panel for each quantity along the optical depth, a curve for each pixel with a band.
+
+    The band is one standard error to either side, of a posterior its central 68 %.
 
     Args:
-        product: of `jaxinv invert --model lte`, or from `ji.open`.
+        product: of `jaxinv invert --model lte` or `jaxinv sample --model lte`, or from `ji.open`.
         pixels: `(y, x)` of each curve, six at most.
         names: parameters; by default the inferred ones that have a depth.
         truth: maps `(ny, nx, n_depth)` by name, drawn as dashes.
@@ -34,10 +36,12 @@ def stratifications(
     Raises:
         ValueError: the product has no depth, a name or a pixel is not in it, or there are too many pixels.
     """
-    if not isinstance(product, SolutionMap) or product.depth is None:
-        raise ValueError("stratifications need a product with depth: what `jaxinv invert --model lte` wrote")
-    deep = [name for name, values in product.parameters.items() if product.is_stratified(values)]
-    names = [name for name in deep if name in product.standard_error] if names is None else list(names)
+    if not isinstance(product, Product) or product.depth is None:
+        raise ValueError(
+            "stratifications need a product with depth: what `jaxinv invert` or `sample` wrote with --model lte"
+        )
+    deep = [name for name, values in product.estimate.items() if product.is_stratified(values)]
+    names = [name for name in deep if product.interval(name) is not None] if names is None else list(names)
     check_names(names, deep)
     if not 1 <= len(pixels) <= len(_COLOURS):
         raise ValueError(f"from 1 to {len(_COLOURS)} pixels can be told apart; found {len(pixels)}")
@@ -50,12 +54,12 @@ def stratifications(
     for axis, name in zip(axes, names, strict=True):
         look = look_of(name, product.units.get(name, ""))
         for (y, x), colour in zip(pixels, _COLOURS, strict=False):
-            values = product.parameters[name][y, x] * look.factor
+            values = product.estimate[name][y, x] * look.factor
             axis.plot(product.depth, values, color=colour, lw=1.4, label=f"y {y}, x {x}")
-            error = product.standard_error.get(name)
-            if error is not None:
-                half = error[y, x] * look.factor
-                axis.fill_between(product.depth, values - half, values + half, color=colour, alpha=0.25, lw=0)
+            band = product.interval(name)
+            if band is not None:
+                low, high = (end[y, x] * look.factor for end in band)
+                axis.fill_between(product.depth, low, high, color=colour, alpha=0.25, lw=0)
             if truth is not None and name in truth:
                 axis.plot(product.depth, np.asarray(truth[name])[y, x] * look.factor, "--", color=colour, lw=1)
         axis.set_ylabel(look.label)

@@ -138,10 +138,8 @@ def _as_product(product: Any) -> Product:
     Raises:
         ValueError: it is of other axes, or something else.
     """
-    if isinstance(product, SolutionMap) and product.depth is not None:
-        return product.at(_SHOWN)
     if isinstance(product, Product):
-        return product
+        return product if product.depth is None else product.at(_SHOWN)
     if isinstance(product, Solution):
         shape = np.shape(product.status)
         if len(shape) == 2:

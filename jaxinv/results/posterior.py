@@ -159,7 +159,10 @@ class PosteriorMap(Product):
         provenance: what made the result.
         profile: of the instrument.
         periods: `(low, period)` of each cyclic parameter.
-        draws: `(ny, nx, n_chains, n_draws)` by parameter, where they were kept; read as they are asked for.
+        draws: `(ny, nx, n_chains, n_draws)` by parameter, where they were kept; read as they are asked for. Of a
+            stratified one, of its values at the nodes, `(ny, nx, n_chains, n_draws, n_nodes)`.
+        depth: log tau of the medians and quantiles of stratified parameters, `(ny, nx, n_depth)`. Their `r_hat` and
+            `ess` are those of the node that is known least well.
     """
 
     kind = "posterior"
@@ -186,6 +189,13 @@ class PosteriorMap(Product):
     profile: np.ndarray | None = None
     periods: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     draws: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    depth: np.ndarray | None = None
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> PosteriorMap:
+        parts = {
+            part: {name: change(x) for name, x in getattr(self, part).items()} for part in (*self.groups, "scalars")
+        }
+        return dataclasses.replace(self, **parts, status=change(self.status), draws={})
 
     @property
     def estimate(self) -> dict[str, np.ndarray]:

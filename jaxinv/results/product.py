@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import enum
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -88,6 +89,10 @@ class Product(abc.ABC):
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], **more: Any) -> Product:
         """Of arrays, and of `units`, `header`, `provenance`, `profile` and what else the kind has."""
 
+    @abc.abstractmethod
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
+        """The product with every array of a pixel changed alike; without a covariance or draws."""
+
     def info(self) -> dict[str, Any]:
         """What is needed beside the arrays, as JSON can hold it: `product_of` gets the product back."""
         return {
@@ -102,6 +107,45 @@ class Product(abc.ABC):
     def is_stratified(self, values: np.ndarray) -> bool:
         """Whether an array has an axis of depths."""
         return self.depth is not None and values.ndim == 3 and values.shape[-1] == len(self.depth)
+
+    def at(self, log_tau: float) -> Self:
+        """Maps at one optical depth, between those of the grid by linear interpolation; without a covariance or draws.
+
+        Args:
+            log_tau: log10 of the optical depth at 5000 angstrom.
+
+        Raises:
+            ValueError: the parameters are the same at all depths, or the grid does not reach that depth.
+        """
+        if self.depth is None:
+            raise ValueError("the parameters of this product have no depth")
+        depth = np.asarray(self.depth)
+        if not depth.min() <= log_tau <= depth.max():
+            raise ValueError(f"the depths run from log tau {depth.max():g} to {depth.min():g}; asked for {log_tau:g}")
+        order = np.argsort(depth)
+        upper = int(np.clip(np.searchsorted(depth[order], log_tau), 1, len(depth) - 1))
+        below, above = order[upper - 1], order[upper]
+        part = (log_tau - depth[below]) / (depth[above] - depth[below])
+
+        def picked(values: np.ndarray) -> np.ndarray:
+            if not self.is_stratified(values):
+                return values
+            return ((1 - part) * values[..., below] + part * values[..., above]).astype(values.dtype)
+
+        said = {**self.provenance, "log_tau": f"{log_tau:g}"}
+        return dataclasses.replace(self.each(picked), provenance=said, depth=None)  # pyright: ignore[reportArgumentType]
+
+    def stratification(self, y: int, x: int) -> dict[str, np.ndarray]:
+        """One pixel: `log_tau` and every parameter at every depth, `(n_depth,)` each.
+
+        Raises:
+            ValueError: the parameters are the same at all depths.
+        """
+        if self.depth is None:
+            raise ValueError("the parameters of this product have no depth")
+        depth = np.asarray(self.depth)
+        found = {name: np.broadcast_to(values[y, x], depth.shape) for name, values in self.estimate.items()}
+        return {"log_tau": depth, **found}
 
     @property
     def shape(self) -> tuple[int, ...]:

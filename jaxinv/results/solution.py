@@ -236,45 +236,9 @@ class SolutionMap(Product):
     def info(self) -> dict[str, Any]:
         return {**super().info(), "labels": list(self.solution.labels)}
 
-    def at(self, log_tau: float) -> SolutionMap:
-        """Maps at one optical depth, between those of the grid by linear interpolation; without a covariance.
-
-        Args:
-            log_tau: log10 of the optical depth at 5000 angstrom.
-
-        Raises:
-            ValueError: the parameters are the same at all depths, or the grid does not reach that depth.
-        """
-        if self.depth is None:
-            raise ValueError("the parameters of this product have no depth")
-        depth = np.asarray(self.depth)
-        if not depth.min() <= log_tau <= depth.max():
-            raise ValueError(f"the depths run from log tau {depth.max():g} to {depth.min():g}; asked for {log_tau:g}")
-        order = np.argsort(depth)
-        upper = int(np.clip(np.searchsorted(depth[order], log_tau), 1, len(depth) - 1))
-        below, above = order[upper - 1], order[upper]
-        part = (log_tau - depth[below]) / (depth[above] - depth[below])
-
-        def picked(values: np.ndarray) -> np.ndarray:
-            if not self.is_stratified(values):
-                return values
-            return ((1 - part) * values[..., below] + part * values[..., above]).astype(values.dtype)
-
-        chosen = dataclasses.replace(self.solution, covariance=None).each(picked)
-        said = {**self.provenance, "log_tau": f"{log_tau:g}"}
-        return dataclasses.replace(self, solution=chosen, provenance=said, depth=None)
-
-    def stratification(self, y: int, x: int) -> dict[str, np.ndarray]:
-        """One pixel: `log_tau` and every parameter at every depth, `(n_depth,)` each.
-
-        Raises:
-            ValueError: the parameters are the same at all depths.
-        """
-        if self.depth is None:
-            raise ValueError("the parameters of this product have no depth")
-        depth = np.asarray(self.depth)
-        found = {name: np.broadcast_to(values[y, x], depth.shape) for name, values in self.parameters.items()}
-        return {"log_tau": depth, **found}
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> SolutionMap:
+        chosen = dataclasses.replace(self.solution, covariance=None).each(change)
+        return dataclasses.replace(self, solution=chosen)
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

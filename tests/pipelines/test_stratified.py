@@ -11,8 +11,9 @@ from astropy.io import fits
 from jaxinv import io, plot, spectra
 from jaxinv.cli import main
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines import InvertConfig, fitted_profiles, prepare
+from jaxinv.pipelines import InvertConfig, PosteriorRun, SampleConfig, fitted_profiles, prepare
 from jaxinv.pipelines.options import OptionError
+from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.results.solution import Status
 
 GRID = np.linspace(1.0, -3.5, 19)
@@ -87,6 +88,29 @@ def test_the_truth_is_found(inverted: Path) -> None:
     assert np.all(np.diff(maps.parameters["height"][good], axis=-1) > 0)
     assert "microturbulence" not in maps.standard_error
     assert np.median(np.abs(maps.parameters["velocity"] - p["velocity"])[good]) < 0.02
+
+
+def test_posteriors_have_the_axis_of_depths(cube: StokesCube, tmp_path: Path) -> None:
+    config = SampleConfig(**OPTIONS, method="importance", draws=200, proposals=1000)
+    run = PosteriorRun(prepare(cube, config), keep_draws=True)
+    maps = run.into(run.store(tmp_path / "draws.zarr"), progress=False)
+    good = maps.status == PosteriorStatus.CONVERGED
+    assert not good[DEAD]
+    assert good.sum() >= 6
+    assert maps.median["temperature"].shape == (*SHAPE, 19)
+    assert maps.r_hat["temperature"].shape == maps.ess["field_strength"].shape == SHAPE
+    nodes, p = truth()
+    deep = np.asarray(nodes.between("temperature", p["temperature"]))
+    pull = (deep - maps.median["temperature"]) / maps.spread["temperature"]
+    assert np.sqrt(np.mean(pull[good][:, (GRID > -2.6) & (GRID < 0.3)] ** 2)) < 1.6
+    assert maps.pixel(0, 0).draws["temperature"].shape == (1, 800, 3)
+    io.write_product(tmp_path / "posterior.fits", maps)
+    again = io.read_product(tmp_path / "posterior.fits")
+    np.testing.assert_allclose(again.lower["temperature"], maps.lower["temperature"])
+    np.testing.assert_allclose(again.at(GRID[4]).upper["velocity"], maps.upper["velocity"])
+    assert again.stratification(0, 1)["temperature"].shape == (19,)
+    assert len(plot.stratifications(again, [(0, 0), (0, 1)]).axes) == 2
+    assert plot.quicklook(again).axes
 
 
 def test_files_have_the_axis_of_depths(inverted: Path, tmp_path: Path) -> None:

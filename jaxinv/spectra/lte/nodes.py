@@ -152,15 +152,18 @@ class Nodes(Forward):
         """What the LTE model reads."""
         dtype = arrays["wavelength_offset"].dtype
         out = {name: jnp.asarray(x, dtype) for name, x in self.reference.items()}
-        for name, at in self.positions:
-            value, weights = jnp.atleast_1d(arrays[name]), jnp.asarray(self.weights[name], dtype)
-            if name == "temperature":
-                value = value - jnp.asarray(self._referred(at), dtype)
-                moved = out[name] + jnp.matmul(weights, value, precision="highest")
-                out[name] = jnp.clip(moved, COOLEST, HOTTEST)
-            else:
-                out[name] = jnp.matmul(weights, value, precision="highest")
+        out |= {name: self.between(name, jnp.atleast_1d(arrays[name])) for name, _ in self.positions}
         return {**out, "wavelength_offset": arrays["wavelength_offset"]}
+
+    def between(self, name: str, values: Any) -> Array:
+        """A quantity at every depth, `(*batch, n_depth)`, from its values at the nodes, `(*batch, n_nodes)`."""
+        values = jnp.asarray(values)
+        weights = jnp.asarray(self.weights[name], values.dtype).T
+        if name != "temperature":
+            return jnp.matmul(values, weights, precision="highest")
+        at = dict(self.positions)[name]
+        moved = jnp.matmul(values - jnp.asarray(self._referred(at), values.dtype), weights, precision="highest")
+        return jnp.clip(jnp.asarray(self.reference[name], values.dtype) + moved, COOLEST, HOTTEST)
 
     def _referred(self, at: Sequence[float]) -> Array:
         """The reference's temperature at nodes."""
