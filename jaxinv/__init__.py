@@ -11,6 +11,7 @@ from jaxinv.names import lazily
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from jaxinv import imaging as imaging
     from jaxinv import io as io
     from jaxinv import noise as noise
     from jaxinv import optics as optics
@@ -116,6 +117,7 @@ _NAMES = {
     "draw": "sampling",
     "emulate": "emulation",
     "fit": "optimize",
+    "imaging": "",
     "invert": "cli.from_files",
     "io": "",
     "noise": "",
@@ -131,5 +133,5 @@ _NAMES = {
     "unroll": "unrolling",
 }
 __getattr__, __dir__, __all__ = lazily(
-    __name__, _NAMES, ("spectra", "optics", "noise", "io", "plot", "pipelines", "priors")
+    __name__, _NAMES, ("spectra", "optics", "imaging", "noise", "io", "plot", "pipelines", "priors")
 )

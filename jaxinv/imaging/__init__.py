@@ -1,0 +1,38 @@
+"""An image through an instrument: linear operators with exact adjoints.
+
+Nothing is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxinv.names import lazily
+
+if TYPE_CHECKING:
+    from jaxinv.imaging.convolution import Convolution as Convolution
+    from jaxinv.imaging.lensing import KaiserSquires as KaiserSquires
+    from jaxinv.imaging.operator import Composition as Composition
+    from jaxinv.imaging.operator import LinearOperator as LinearOperator
+    from jaxinv.imaging.operator import Stack as Stack
+    from jaxinv.imaging.radon import Radon as Radon
+    from jaxinv.imaging.sampling import Cutouts as Cutouts
+    from jaxinv.imaging.sampling import Downsampling as Downsampling
+    from jaxinv.imaging.sampling import FourierSampling as FourierSampling
+    from jaxinv.imaging.sampling import Mask as Mask
+    from jaxinv.imaging.sampling import Rotation as Rotation
+    from jaxinv.imaging.sampling import Warp as Warp
+
+_NAMES = {
+    "Composition": "operator",
+    "Convolution": "convolution",
+    "Cutouts": "sampling",
+    "Downsampling": "sampling",
+    "FourierSampling": "sampling",
+    "KaiserSquires": "lensing",
+    "LinearOperator": "operator",
+    "Mask": "sampling",
+    "Radon": "radon",
+    "Rotation": "sampling",
+    "Stack": "operator",
+    "Warp": "sampling",
+}
+__getattr__, __dir__, __all__ = lazily(__name__, _NAMES)

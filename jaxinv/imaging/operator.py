@@ -1,0 +1,201 @@
+"""Linear operators as forward models: they know their shapes, their exact adjoint and their norm."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxinv.forward import Forward, Parameter, Parameters
+from jaxinv.linearization import Linearization, Operator
+
+IMAGE = "image"
+"""What the parameter of a linear operator is called."""
+_TURNS = 100
+"""Of the power iteration, at most."""
+
+
+class LinearOperator(Forward):
+    """A linear map of a real image; a forward model whose one parameter is `image`.
+
+    A subclass defines the two shapes and `apply`; `adjoint` is its exact transpose by itself, and `norm` its largest
+    singular value by power iteration, unless it knows better. `a @ b` is a after b.
+
+    `operator(image)` and `operator({"image": image})` are the same.
+    """
+
+    @property
+    @abc.abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Of the image."""
+
+    @property
+    @abc.abstractmethod
+    def output_shape(self) -> tuple[int, ...]:
+        """Of the data."""
+
+    @abc.abstractmethod
+    def apply(self, image: Array) -> Array:
+        """The data of an image."""
+
+    def adjoint(self, data: Any) -> Array:
+        """The image A^T d: <A x, d> = <x, A^T d> for all x; of complex data the real part of <A x, d> counts.
+
+        Args:
+            data: `output_shape`.
+
+        Raises:
+            ValueError: another shape.
+        """
+        data = _checked(data, self.output_shape, "data")
+        image = jax.ShapeDtypeStruct(self.input_shape, jnp.real(data).dtype)
+        (found,) = jax.linear_transpose(self.apply, image)(jnp.conj(data))
+        return found
+
+    @property
+    def norm(self) -> float:
+        """The largest singular value."""
+        return largest_singular_value(self)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {IMAGE: Parameter(shape=self.input_shape)}
+
+    def __call__(self, image: Any) -> Array:
+        """The data of an image, an array of `input_shape` or named parameters.
+
+        Raises:
+            ValueError: another shape, or complex numbers.
+            KeyError: there is no image among the parameters.
+        """
+        if isinstance(image, Mapping):
+            self.need(image)
+            image = image[IMAGE]
+        return self.apply(_checked(image, self.input_shape, "image"))
+
+    def linearize(self, parameters: Parameters, names: Sequence[str]) -> Linearization:
+        """Itself: its own derivative, with its own adjoint."""
+        if list(names) != [IMAGE]:
+            return super().linearize(parameters, names)
+        return Operator(
+            self(parameters),
+            {IMAGE: self.input_shape},
+            lambda tangents: self(tangents[IMAGE]),
+            lambda cotangent: {IMAGE: self.adjoint(cotangent)},
+        )
+
+    def __matmul__(self, inner: LinearOperator) -> Composition:
+        return Composition(self, inner)
+
+
+class Composition(LinearOperator):
+    """`outer` after `inner`.
+
+    Raises:
+        ValueError: what comes out of the inner one is not what goes into the outer one.
+    """
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    def __check_init__(self) -> None:
+        if self.outer.input_shape != self.inner.output_shape:
+            raise ValueError(
+                f"{type(self.inner).__name__} gives {self.inner.output_shape}, but {type(self.outer).__name__} takes "
+                f"{self.outer.input_shape}"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.inner.input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.outer.output_shape
+
+    def apply(self, image: Array) -> Array:
+        return self.outer.apply(self.inner.apply(image))
+
+    def adjoint(self, data: Any) -> Array:
+        return self.inner.adjoint(self.outer.adjoint(data))
+
+
+class Stack(LinearOperator):
+    """Several operators on the same image: frames of it, `(n, *output_shape)`.
+
+    Raises:
+        ValueError: none, or their shapes differ.
+    """
+
+    operators: tuple[LinearOperator, ...]
+
+    def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        self.operators = tuple(operators)
+        shapes = {(one.input_shape, one.output_shape) for one in self.operators}
+        if len(shapes) != 1:
+            raise ValueError(f"a stack is of operators with the same shapes; found {sorted(shapes)}")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.operators[0].input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (len(self.operators), *self.operators[0].output_shape)
+
+    def apply(self, image: Array) -> Array:
+        return jnp.stack([one.apply(image) for one in self.operators])
+
+    def adjoint(self, data: Any) -> Array:
+        data = _checked(data, self.output_shape, "data")
+        return sum((one.adjoint(d) for one, d in zip(self.operators[1:], data[1:])), self.operators[0].adjoint(data[0]))
+
+
+def largest_singular_value(operator: LinearOperator) -> float:
+    """By power iteration on A^T A, to 1e-4 where the next singular value is well below, never above the true one."""
+
+    def turn(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        k, x, _, now = state
+        x = operator.adjoint(operator.apply(x))
+        size = jnp.sqrt(jnp.sum(x**2))
+        return k + 1, x / jnp.where(size > 0, size, 1), now, jnp.sqrt(size)
+
+    def open_(state: tuple[Array, Array, Array, Array]) -> Array:
+        k, _, before, now = state
+        return (k < _TURNS) & (jnp.abs(now - before) > 1e-6 * now)
+
+    start = np.random.default_rng(0).normal(size=operator.input_shape) + 1.0
+    start = jnp.asarray(start / np.sqrt(np.sum(start**2)), float)
+    zero = jnp.zeros((), start.dtype)
+    with jax.ensure_compile_time_eval():
+        found = jax.jit(lambda x: jax.lax.while_loop(open_, turn, (jnp.zeros((), int), x, zero - 1, zero)))(start)
+    return float(found[3])
+
+
+def _checked(given: Any, shape: tuple[int, ...], what: str) -> Array:
+    array = jnp.asarray(given)
+    if array.shape != shape:
+        raise ValueError(f"the {what} has the shape {array.shape}; the operator takes {shape}")
+    if what == IMAGE and jnp.iscomplexobj(array):
+        raise ValueError("the image holds complex numbers; the operator takes a real one")
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """The shape of an image, (ny, nx).
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        ny, nx = (int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"the shape of an image is two whole numbers, (ny, nx); found {shape!r}") from None
+    if ny < 1 or nx < 1:
+        raise ValueError(f"the shape of an image is two whole numbers above 0; found ({ny}, {nx})")
+    return ny, nx
