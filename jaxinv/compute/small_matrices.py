@@ -1,6 +1,7 @@
 """Cholesky factorization and triangular solves of one small matrix, in plain array operations.
 
-As loops over columns: written out, they take five times as long to compile, and no less to run.
+As loops over columns: written out, they take five times as long to compile, and five to nine times as long to run where
+they are differentiated. Alone and forwards they are up to twice as quick, which a fit does not notice.
 
 A batch of small matrices is slow in LAPACK (one call for each), and not safe: jaxlib's kernels split a large batch
 among the threads that run the program and wait for them, for ever where each thread waits, as it happens when a CPU is

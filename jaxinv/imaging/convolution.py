@@ -65,10 +65,10 @@ class Convolution(LinearOperator):
         found = self._filtered(image, self.transfer)
         return found if self.border == "periodic" else jax.lax.dynamic_slice(found, self._corner, self.output_shape)
 
-    def adjoint(self, data: Any) -> Array:
-        if self.border == "periodic" and jnp.shape(data) == self.shape:
-            return self._filtered(jnp.asarray(data), jnp.conj(self.transfer))
-        return super().adjoint(data)
+    def transposed(self, data: Array) -> Array:
+        if self.border == "periodic":
+            return self._filtered(data, jnp.conj(self.transfer))
+        return super().transposed(data)
 
     def _filtered(self, image: Array, transfer: Array) -> Array:
         return jnp.fft.irfft2(jnp.fft.rfft2(image) * transfer, s=self.shape)

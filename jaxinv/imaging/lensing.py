@@ -63,12 +63,9 @@ class KaiserSquires(LinearOperator):
         modes = jnp.fft.rfft2(image)
         return jnp.stack([jnp.fft.irfft2(modes * k, s=self.shape) for k in self.kernel])
 
-    def adjoint(self, data: Any) -> Array:
+    def transposed(self, data: Array) -> Array:
         """Of a shear; below the Nyquist frequency it is the convergence (`convergence`), without its mean."""
-        shear = jnp.asarray(data)
-        if shear.shape != self.output_shape:
-            return super().adjoint(data)
-        return self._together(shear, self.kernel)
+        return self._together(data, self.kernel)
 
     def convergence(self, shear: Any) -> tuple[Array, Array]:
         """The estimate of Kaiser & Squires, and the B mode, which is noise and systematics; `(ny, nx)` each.

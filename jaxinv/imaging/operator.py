@@ -23,8 +23,8 @@ _TURNS = 100
 class LinearOperator(Forward):
     """A linear map of a real image; a forward model whose one parameter is `image`.
 
-    A subclass defines the two shapes and `apply`; `adjoint` is its exact transpose by itself, and `norm` its largest
-    singular value by power iteration, unless it knows better. `a @ b` is a after b.
+    A subclass defines the two shapes and `apply`; its exact transpose (`transposed`) comes from the program itself, and
+    `norm`, the largest singular value, from power iteration, unless it knows better. `a @ b` is a after b.
 
     `operator(image)` and `operator({"image": image})` are the same.
     """
@@ -52,7 +52,10 @@ class LinearOperator(Forward):
         Raises:
             ValueError: another shape.
         """
-        data = _checked(data, self.output_shape, "data")
+        return self.transposed(_checked(data, self.output_shape, "data"))
+
+    def transposed(self, data: Array) -> Array:
+        """`adjoint` of data that have the right shape."""
         image = jax.ShapeDtypeStruct(self.input_shape, jnp.real(data).dtype)
         (found,) = jax.linear_transpose(self.apply, image)(jnp.conj(data))
         return found
@@ -121,8 +124,8 @@ class Composition(LinearOperator):
     def apply(self, image: Array) -> Array:
         return self.outer.apply(self.inner.apply(image))
 
-    def adjoint(self, data: Any) -> Array:
-        return self.inner.adjoint(self.outer.adjoint(data))
+    def transposed(self, data: Array) -> Array:
+        return self.inner.transposed(self.outer.transposed(data))
 
 
 class Stack(LinearOperator):
@@ -151,9 +154,9 @@ class Stack(LinearOperator):
     def apply(self, image: Array) -> Array:
         return jnp.stack([one.apply(image) for one in self.operators])
 
-    def adjoint(self, data: Any) -> Array:
-        data = _checked(data, self.output_shape, "data")
-        return sum((one.adjoint(d) for one, d in zip(self.operators[1:], data[1:])), self.operators[0].adjoint(data[0]))
+    def transposed(self, data: Array) -> Array:
+        each = [one.transposed(part) for one, part in zip(self.operators, data, strict=True)]
+        return sum(each[1:], each[0])
 
 
 def largest_singular_value(operator: LinearOperator) -> float:
@@ -161,7 +164,7 @@ def largest_singular_value(operator: LinearOperator) -> float:
 
     def turn(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         k, x, _, now = state
-        x = operator.adjoint(operator.apply(x))
+        x = operator.transposed(operator.apply(x))
         size = jnp.sqrt(jnp.sum(x**2))
         return k + 1, x / jnp.where(size > 0, size, 1), now, jnp.sqrt(size)
 

@@ -65,10 +65,7 @@ class Radon(LinearOperator):
     def apply(self, image: Array) -> Array:
         return linear_map(self.rays.projected, self.rays.back_projected, image)
 
-    def adjoint(self, data: Any) -> Array:
-        data = jnp.asarray(data)
-        if data.shape != self.output_shape:
-            return super().adjoint(data)
+    def transposed(self, data: Array) -> Array:
         return linear_map(self.rays.back_projected, self.rays.projected, data)
 
     def filtered_back_projection(self, data: Any) -> Array:

@@ -163,10 +163,7 @@ class FourierSampling(LinearOperator):
     def apply(self, image: Array) -> Array:
         return jnp.fft.fft2(image, norm="ortho").ravel()[self.places]
 
-    def adjoint(self, data: Any) -> Array:
-        data = jnp.asarray(data)
-        if data.shape != self.output_shape:
-            return super().adjoint(data)
+    def transposed(self, data: Array) -> Array:
         complex_ = data if jnp.iscomplexobj(data) else data.astype(jnp.result_type(data, jnp.complex64))
         modes = jnp.zeros(self.shape[0] * self.shape[1], complex_.dtype).at[self.places].set(complex_)
         return jnp.real(jnp.fft.ifft2(modes.reshape(self.shape), norm="ortho"))

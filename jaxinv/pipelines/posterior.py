@@ -20,6 +20,7 @@ from jaxinv.optimize import LevenbergMarquardt
 from jaxinv.pipelines.config import SampleConfig
 from jaxinv.pipelines.density import TrainedDensity, density_for
 from jaxinv.pipelines.inversion import FitPixels
+from jaxinv.pipelines.options import OptionError
 from jaxinv.pipelines.preparation import Preparation, info, prepare
 from jaxinv.pipelines.stratified import FitCycles, cycles, nodes_of, with_depth
 from jaxinv.problem import Problem
@@ -164,13 +165,8 @@ class PosteriorRun(Run[PosteriorMap]):
         return self.ready.observed(pixels), self.ready.known(pixels)
 
     def work(self) -> Work:
-        config = self.config
-        solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
-        modes: Any = FitPixels(self.ready.problem, solver, config.seed)
-        if self.nodes is not None:
-            modes = FitCycles(cycles(self.ready), solver, config.seed)
-        thin = config.thin if self._keep else 0
-        return SamplePixels(self.ready.problem, self.method, modes, config.seed, thin, self.nodes)
+        thin = self.config.thin if self._keep else 0
+        return SamplePixels(self.ready.problem, self.method, _modes(self.ready), self.config.seed, thin, self.nodes)
 
     def info(self) -> dict[str, Any]:
         circles = priors.circles(self.ready.problem.prior).items()
@@ -232,7 +228,8 @@ def posterior_predictive(
     config, data = ready.config, ready.observed(np.array([index]))
     assert isinstance(config, SampleConfig)
     key = jax.random.key(config.seed)
-    posterior = draw(ready.problem, data, key=key, method=method_of(config, _density(ready, None)))
+    method, modes = method_of(config, _density(ready, None)), _modes(ready).solve((data, {}))
+    posterior = draw(ready.problem, data, key=key, method=method, initial=modes)
     return data.values[0], predict(ready.problem, data, posterior, key=key, n=n)[0], posterior
 
 
@@ -244,20 +241,34 @@ def plan_calibration(ready: Preparation, n: int, density: TrainedDensity | None 
             that is simulated.
         n: simulated pixels.
         density: as for `PosteriorRun`.
+
+    Raises:
+        OptionError: the model is "lte".
     """
     assert isinstance(ready.config, SampleConfig)
+    if ready.config.model == "lte":  # whose modes are found in cycles
+        raise OptionError("the option 'model' takes milne-eddington where posteriors are calibrated; found lte")
     method = method_of(ready.config, _density(ready, density))
     return CalibrationRun(ready.problem, method, n, key=jax.random.key(ready.config.seed))
 
 
 def _density(ready: Preparation, given: TrainedDensity | None) -> TrainedDensity | None:
     """The density that `auto` tries."""
-    if ready.config.method != "auto" or ready.config.model == "lte":
+    if ready.config.method != "auto":
         return None
-    if given is None:
-        return density_for(ready)
-    given.check(ready.problem)
-    return given
+    if given is not None:
+        given.check(ready.problem)
+        return given
+    return density_for(ready) if ready.config.model != "lte" else None
+
+
+def _modes(ready: Preparation) -> FitPixels | FitCycles:
+    """What finds where to begin."""
+    config = ready.config
+    solver = LevenbergMarquardt(max_iterations=config.max_iterations, n_starts=config.starts)
+    if config.model == "lte":
+        return FitCycles(cycles(ready), solver, config.seed)
+    return FitPixels(ready.problem, solver, config.seed)
 
 
 def _deep_summary(posterior: Posterior, nodes: Nodes) -> dict[str, np.ndarray]:

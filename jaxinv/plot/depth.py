@@ -25,7 +25,8 @@ def stratifications(
 ) -> Figure:
     """A panel for each quantity along the optical depth, a curve for each pixel with a band.
 
-    The band is one standard error to either side, of a posterior its central 68 %.
+    The band is one standard error to either side, of a posterior its central 68 %. The legend says which pixels have
+    not converged: their bands may mean nothing.
 
     Args:
         product: of `jaxinv invert --model lte` or `jaxinv sample --model lte`, or from `ji.open`.
@@ -55,7 +56,7 @@ def stratifications(
         look = look_of(name, product.units.get(name, ""))
         for (y, x), colour in zip(pixels, _COLOURS, strict=False):
             values = product.estimate[name][y, x] * look.factor
-            axis.plot(product.depth, values, color=colour, lw=1.4, label=f"y {y}, x {x}")
+            axis.plot(product.depth, values, color=colour, lw=1.4, label=f"y {y}, x {x}{_ended(product, y, x)}")
             band = product.interval(name)
             if band is not None:
                 low, high = (end[y, x] * look.factor for end in band)
@@ -67,6 +68,12 @@ def stratifications(
         axis.set_xlim(np.max(product.depth), np.min(product.depth))
     axes[0].legend(fontsize=8, frameon=False)
     return figure
+
+
+def _ended(product: Product, y: int, x: int) -> str:
+    """How a pixel ended, unless it converged: its band may mean nothing."""
+    status = product.codes["status"](int(product.others["status"][y, x])).name
+    return "" if status == "CONVERGED" else f" ({status.lower().replace('_', ' ')})"
 
 
 def responses(

@@ -11,7 +11,7 @@ from astropy.io import fits
 from jaxinv import io, plot, spectra
 from jaxinv.cli import main
 from jaxinv.observation import StokesCube
-from jaxinv.pipelines import InvertConfig, PosteriorRun, SampleConfig, fitted_profiles, prepare
+from jaxinv.pipelines import InvertConfig, PosteriorRun, SampleConfig, fitted_profiles, plan_calibration, prepare
 from jaxinv.pipelines.options import OptionError
 from jaxinv.results.posterior import PosteriorStatus
 from jaxinv.results.solution import Status
@@ -109,8 +109,16 @@ def test_posteriors_have_the_axis_of_depths(cube: StokesCube, tmp_path: Path) ->
     np.testing.assert_allclose(again.lower["temperature"], maps.lower["temperature"])
     np.testing.assert_allclose(again.at(GRID[4]).upper["velocity"], maps.upper["velocity"])
     assert again.stratification(0, 1)["temperature"].shape == (19,)
-    assert len(plot.stratifications(again, [(0, 0), (0, 1)]).axes) == 2
+    figure = plot.stratifications(again, [(0, 0), DEAD])
+    assert len(figure.axes) == 2
+    assert figure.axes[0].get_legend().get_texts()[1].get_text() == "y 1, x 3 (no data)"
     assert plot.quicklook(again).axes
+
+
+def test_posteriors_with_depth_are_not_calibrated(cube: StokesCube) -> None:
+    """Its fits would start with all nodes at once, and end in false minima."""
+    with pytest.raises(OptionError, match="milne-eddington where posteriors are calibrated"):
+        plan_calibration(prepare(cube, SampleConfig(**OPTIONS)), 10)
 
 
 def test_files_have_the_axis_of_depths(inverted: Path, tmp_path: Path) -> None:
