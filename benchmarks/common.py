@@ -80,12 +80,15 @@ def simulated(case: str, n: int) -> tuple[Problem, dict[str, np.ndarray], np.nda
 
 def timed(function: Callable[[], Any], repeats: int = 7) -> tuple[float, float]:
     """Seconds of the first call and the median of the following ones."""
-    begin = time.perf_counter()
-    jax.block_until_ready(function())
-    first = time.perf_counter() - begin
+    first, *times = spread(function, repeats)
+    return first, float(np.median(times))
+
+
+def spread(function: Callable[[], Any], repeats: int = 7) -> list[float]:
+    """Seconds of the first call and of each following one."""
     times = []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         begin = time.perf_counter()
         jax.block_until_ready(function())
         times.append(time.perf_counter() - begin)
-    return first, float(np.median(times))
+    return times

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxinv.imaging.operator import Composition as Composition
     from jaxinv.imaging.operator import LinearOperator as LinearOperator
     from jaxinv.imaging.operator import Stack as Stack
+    from jaxinv.imaging.phantoms import shepp_logan as shepp_logan
     from jaxinv.imaging.radon import Radon as Radon
     from jaxinv.imaging.sampling import Cutouts as Cutouts
     from jaxinv.imaging.sampling import Downsampling as Downsampling
@@ -34,5 +35,6 @@ _NAMES = {
     "Rotation": "sampling",
     "Stack": "operator",
     "Warp": "sampling",
+    "shepp_logan": "phantoms",
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _NAMES)
