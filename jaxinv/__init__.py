@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from jaxinv.observation import FrameBurst as FrameBurst
     from jaxinv.observation import Observation as Observation
     from jaxinv.observation import StokesCube as StokesCube
+    from jaxinv.optimize import ADMM as ADMM
+    from jaxinv.optimize import FISTA as FISTA
+    from jaxinv.optimize import HQS as HQS
+    from jaxinv.optimize import ISRA as ISRA
+    from jaxinv.optimize import ISTA as ISTA
     from jaxinv.optimize import LBFGS as LBFGS
+    from jaxinv.optimize import PDHG as PDHG
     from jaxinv.optimize import GaussNewtonCG as GaussNewtonCG
     from jaxinv.optimize import LevenbergMarquardt as LevenbergMarquardt
     from jaxinv.optimize import Solver as Solver
@@ -72,6 +78,12 @@ if TYPE_CHECKING:
     from jaxinv.unrolling import unroll as unroll
 
 _NAMES = {
+    "ADMM": "optimize",
+    "FISTA": "optimize",
+    "HQS": "optimize",
+    "ISRA": "optimize",
+    "ISTA": "optimize",
+    "PDHG": "optimize",
     "Auto": "sampling",
     "Conditions": "training",
     "Emulator": "emulation.emulator",

@@ -11,6 +11,7 @@ physics offers (`Knowledge.coordinates`). They come in two forms:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -40,10 +41,7 @@ class Layout(NamedTuple):
     @property
     def labels(self) -> tuple[str, ...]:
         """One for each element: the name, with its index where the parameter is an array."""
-        out: list[str] = []
-        for name, shape in zip(self.names, self.shapes, strict=True):
-            out += [name + (str(list(index)) if shape else "") for index in np.ndindex(*shape)]
-        return tuple(out)
+        return _labels(self)
 
     def ravel(self, parameters: Mapping[str, Any]) -> Array:
         """`(n_free,)` from named arrays."""
@@ -53,6 +51,15 @@ class Layout(NamedTuple):
         """Named arrays from `(n_free,)`."""
         parts = jnp.split(vector, np.cumsum(self.sizes)[:-1])
         return {n: jnp.reshape(x, shape) for n, x, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+
+@functools.lru_cache(maxsize=4)
+def _labels(layout: Layout) -> tuple[str, ...]:
+    # Remembered, since those of an image take longer to write than some fits.
+    out: list[str] = []
+    for name, shape in zip(layout.names, layout.shapes, strict=True):
+        out += [name + (str(list(index)) if shape else "") for index in np.ndindex(*shape)]
+    return tuple(out)
 
 
 class Block(eqx.Module):

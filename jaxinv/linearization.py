@@ -196,6 +196,32 @@ class Operator(Linearization):
         return jnp.real(self.prediction).dtype
 
 
+class Linear(Operator):
+    """Of a linear forward model: it holds everywhere, and more may be known of it.
+
+    Args:
+        prediction: at the point.
+        shapes: name -> shape of the parameters.
+        push: J times named tangents.
+        pull: J transposed times a cotangent of the prediction.
+        norm: gives the largest singular value of J; may be traced.
+        spectrum: eigenvalues of J^T J where the Fourier transform diagonalizes it, as `rfft2` orders them; `None`: it
+            does not.
+    """
+
+    def __init__(
+        self,
+        prediction: Array,
+        shapes: Mapping[str, tuple[int, ...]],
+        push: Callable[[dict[str, Any]], Array],
+        pull: Callable[[Array], dict[str, Array]],
+        norm: Callable[[], Any],
+        spectrum: Any = None,
+    ) -> None:
+        super().__init__(prediction, shapes, push, pull)
+        self.norm, self.spectrum = norm, spectrum
+
+
 def _product(columns: Array, right: Array, axes: int) -> Array:
     """Contract the last `axes` axes of `columns` with the first of `right`."""
     return columns * right if right.ndim == 0 else jnp.tensordot(columns, right, axes, precision="highest")

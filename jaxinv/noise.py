@@ -112,8 +112,17 @@ class Samplewise(Noise):
         return False
 
     def weights(self, prediction: Array, data: Any) -> Array:
-        """1 / sigma^2 of each sample, 0 where it is left out."""
+        """1 / variance of each sample, at a prediction where it depends on it; 0 where it is left out."""
         raise NotImplementedError
+
+    def prox(self, prediction: Array, step: Any, data: Any) -> Array:
+        """The p with the least |p - prediction|^2 / 2 + step misfit(p) / 2, for proximal methods.
+
+        Raises:
+            ValueError: there is no closed form.
+        """
+        del prediction, step, data
+        raise ValueError(f"{type(self).__name__} noise has no prox: take solver=FISTA(), or Gaussian or Poisson noise")
 
 
 class Scaled(Samplewise):
@@ -152,6 +161,10 @@ class Gaussian(Scaled):
     def weights(self, prediction: Array, data: Any) -> Array:
         _, sigma, valid = _unpack(data, self.sigma, prediction)
         return jnp.where(valid, 1 / sigma**2, 0)
+
+    def prox(self, prediction: Array, step: Any, data: Any) -> Array:
+        values, sigma, valid = _unpack(data, self.sigma, prediction)
+        return jnp.where(valid, (prediction * sigma**2 + step * values) / (sigma**2 + step), prediction)
 
     def tail(self, misfit: Array, n_valid: Array) -> Array:
         """A chi-squared distribution's, with as many degrees of freedom as there are valid samples."""
@@ -213,6 +226,20 @@ class Poisson(Samplewise):
         counts, mean, valid = self._checked(prediction, data)
         terms = jax.scipy.special.xlogy(counts, mean) - mean - jax.scipy.special.gammaln(counts + 1)
         return jnp.sum(jnp.where(valid, terms, 0))
+
+    def weights(self, prediction: Array, data: Any) -> Array:
+        """1 / mean."""
+        _, mean, valid = self._checked(prediction, data)
+        return jnp.where(valid, 1 / mean, 0)
+
+    def prox(self, prediction: Array, step: Any, data: Any) -> Array:
+        counts, _, valid = self._checked(prediction, data)
+        # The root above 0 of p^2 + (step - v) p - step d, written so that nothing cancels.
+        half = (step - prediction) / 2
+        root = jnp.sqrt(half**2 + step * counts)
+        below = jnp.where(half > 0, root + half, 1)
+        found = jnp.where(half > 0, step * counts / below, root - half)
+        return jnp.where(valid, found, prediction)
 
     def simulate(self, key: PRNGKeyArray, prediction: Array) -> Array:
         return jax.random.poisson(key, prediction).astype(prediction.dtype)

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from jaxinv.imaging.operator import Stack as Stack
     from jaxinv.imaging.phantoms import shepp_logan as shepp_logan
     from jaxinv.imaging.radon import Radon as Radon
+    from jaxinv.imaging.regularizers import Bounded as Bounded
+    from jaxinv.imaging.regularizers import Denoiser as Denoiser
+    from jaxinv.imaging.regularizers import Positivity as Positivity
+    from jaxinv.imaging.regularizers import Starlets as Starlets
+    from jaxinv.imaging.regularizers import Tikhonov as Tikhonov
+    from jaxinv.imaging.regularizers import TotalVariation as TotalVariation
+    from jaxinv.imaging.regularizers import Wavelets as Wavelets
     from jaxinv.imaging.sampling import Cutouts as Cutouts
     from jaxinv.imaging.sampling import Downsampling as Downsampling
     from jaxinv.imaging.sampling import FourierSampling as FourierSampling
@@ -25,6 +32,13 @@ if TYPE_CHECKING:
 _NAMES = {
     "Composition": "operator",
     "Convolution": "convolution",
+    "Bounded": "regularizers",
+    "Denoiser": "regularizers",
+    "Positivity": "regularizers",
+    "Starlets": "regularizers",
+    "Tikhonov": "regularizers",
+    "TotalVariation": "regularizers",
+    "Wavelets": "regularizers",
     "Cutouts": "sampling",
     "Downsampling": "sampling",
     "FourierSampling": "sampling",

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from jaxinv.imaging.operator import LinearOperator, check_shape, largest_singular_value
+from jaxinv.imaging.operator import LinearOperator, check_shape
 
 
 class Convolution(LinearOperator):
@@ -73,8 +73,11 @@ class Convolution(LinearOperator):
     def _filtered(self, image: Array, transfer: Array) -> Array:
         return jnp.fft.irfft2(jnp.fft.rfft2(image) * transfer, s=self.shape)
 
-    @property
-    def norm(self) -> float:
+    def largest(self) -> Any:
         if self.border == "periodic":
-            return float(jnp.max(jnp.abs(self.transfer)))
-        return largest_singular_value(self)
+            return jnp.max(jnp.abs(self.transfer))
+        return super().largest()
+
+    @property
+    def spectrum(self) -> Array | None:
+        return jnp.abs(self.transfer) ** 2 if self.border == "periodic" else None

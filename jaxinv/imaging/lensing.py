@@ -88,6 +88,10 @@ class KaiserSquires(LinearOperator):
         modes = [jnp.fft.rfft2(part) * k for part, k in zip(shear, kernel, strict=True)]
         return jnp.fft.irfft2(modes[0] + modes[1], s=self.shape)
 
-    @property
-    def norm(self) -> float:
+    def largest(self) -> float:
         return 1.0
+
+    @property
+    def spectrum(self) -> Array:
+        first, second = (jnp.asarray(kernel) for kernel in self.kernel)
+        return first**2 + second**2

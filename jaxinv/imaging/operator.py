@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameter, Parameters
-from jaxinv.linearization import Linearization, Operator
+from jaxinv.linearization import Linear, Linearization
 
 IMAGE = "image"
 """What the parameter of a linear operator is called."""
@@ -61,9 +62,19 @@ class LinearOperator(Forward):
         return found
 
     @property
-    def norm(self) -> float:
-        """The largest singular value."""
+    def norm(self) -> Any:
+        """The largest singular value: a number, or traced where the operator is."""
+        found = self.largest()
+        return found if isinstance(found, Tracer) else float(found)
+
+    def largest(self) -> Any:
+        """`norm`, as the operator computes it: by power iteration, unless it knows better."""
         return largest_singular_value(self)
+
+    @property
+    def spectrum(self) -> Any:
+        """Eigenvalues of A^T A, as `rfft2` orders them, where the Fourier transform diagonalizes it; else `None`."""
+        return None
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -85,11 +96,13 @@ class LinearOperator(Forward):
         """Itself: its own derivative, with its own adjoint."""
         if list(names) != [IMAGE]:
             return super().linearize(parameters, names)
-        return Operator(
+        return Linear(
             self(parameters),
             {IMAGE: self.input_shape},
             lambda tangents: self(tangents[IMAGE]),
             lambda cotangent: {IMAGE: self.adjoint(cotangent)},
+            lambda: self.norm,
+            self.spectrum,
         )
 
     def __matmul__(self, inner: LinearOperator) -> Composition:
@@ -158,8 +171,13 @@ class Stack(LinearOperator):
         each = [one.transposed(part) for one, part in zip(self.operators, data, strict=True)]
         return sum(each[1:], each[0])
 
+    @property
+    def spectrum(self) -> Any:
+        each = [one.spectrum for one in self.operators]
+        return None if any(one is None for one in each) else sum(each[1:], each[0])
 
-def largest_singular_value(operator: LinearOperator) -> float:
+
+def largest_singular_value(operator: LinearOperator) -> Array:
     """By power iteration on A^T A, to 1e-4 where the next singular value is well below, never above the true one."""
 
     def turn(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
@@ -177,7 +195,7 @@ def largest_singular_value(operator: LinearOperator) -> float:
     zero = jnp.zeros((), start.dtype)
     with jax.ensure_compile_time_eval():
         found = jax.jit(lambda x: jax.lax.while_loop(open_, turn, (jnp.zeros((), int), x, zero - 1, zero)))(start)
-    return float(found[3])
+    return found[3]
 
 
 def _checked(given: Any, shape: tuple[int, ...], what: str) -> Array:

@@ -19,14 +19,17 @@ from jaxinv.compute.small_matrices import lapack_work
 from jaxinv.linearization import MOST_DENSE
 from jaxinv.noise import Samplewise
 from jaxinv.observation import Observation
-from jaxinv.optimize import covariance, lanes
+from jaxinv.optimize import covariance, in_turn, lanes
 from jaxinv.optimize.gauss_newton_cg import GaussNewtonCG
 from jaxinv.optimize.lbfgs import LBFGS
 from jaxinv.optimize.levenberg_marquardt import LevenbergMarquardt
 from jaxinv.optimize.normal import Normal, prior_cost
 from jaxinv.optimize.objective import Objective
+from jaxinv.optimize.proximal import FISTA, ISTA, Proximal, is_linear
 from jaxinv.optimize.solver import Solver
+from jaxinv.optimize.splitting import ADMM
 from jaxinv.problem import Problem
+from jaxinv.regularizers import Regularizer
 from jaxinv.results.solution import Solution, Status
 
 _BATCH = 256
@@ -52,10 +55,19 @@ class Result(NamedTuple):
 
 
 def default_solver(problem: Problem) -> Solver:
-    """What suits a problem: by whether there are residuals, and by the number of parameters."""
+    """What suits a problem: by whether the prior has kinks, there are residuals, and by the number of parameters."""
+    if _kinked(problem):
+        gaussian = isinstance(problem.noise, Samplewise) and problem.noise.sum_of_squares
+        return ADMM() if gaussian and len(problem.names) == 1 and is_linear(problem) else FISTA()
     if not isinstance(problem.noise, Samplewise):
         return LBFGS()
     return LevenbergMarquardt() if sum(problem.layout.sizes) <= MOST_DENSE else GaussNewtonCG()
+
+
+def _kinked(problem: Problem) -> list[str]:
+    """The parameters whose prior has kinks."""
+    found = ((name, problem.prior[name]) for name in problem.names)
+    return [name for name, prior in found if isinstance(prior, Regularizer) and not prior.smooth]
 
 
 def least_samples(problem: Problem) -> int:
@@ -119,12 +131,22 @@ def checked(solver: Solver | None, problem: Problem) -> Solver:
         return default_solver(problem)
     if not isinstance(solver, Solver):
         made = f": make one of it, {solver.__name__}()" if isinstance(solver, type) else ""
-        raise ValueError(f"`solver` is a LevenbergMarquardt, a GaussNewtonCG or an LBFGS; found {solver!r:.60}{made}")
-    if not isinstance(problem.noise, Samplewise) and not isinstance(solver, LBFGS):
+        raise ValueError(
+            f"`solver` is a LevenbergMarquardt, GaussNewtonCG, LBFGS, ADMM, ...; found {solver!r:.60}{made}"
+        )
+    if not isinstance(problem.noise, Samplewise) and not isinstance(solver, LBFGS | ISTA):
         raise ValueError(
             f"{type(solver).__name__} needs residuals, which {type(problem.noise).__name__} noise does not have: take "
             "solver=LBFGS()"
         )
+    if isinstance(solver, Proximal):
+        solver.check(problem)
+    if kinked := _kinked(problem):
+        prior = f"the prior of {kinked[0]!r}, {type(problem.prior[kinked[0]]).__name__}, has kinks"
+        if not isinstance(solver, Proximal):
+            raise ValueError(f"{prior}, which {type(solver).__name__} cannot meet: take ADMM(), FISTA() or PDHG()")
+        if solver.covariance != "none":
+            raise ValueError(f'{prior}, where no curvature says what is known: give the solver covariance="none"')
     return solver
 
 
@@ -182,7 +204,9 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         if before:
             guesses = {name: jnp.concatenate([before[name][None], guesses[name]]) for name in guesses}
         n_guesses = len(next(iter(guesses.values())))
-        draws = priors.sample(problem.prior, jax.random.fold_in(key, identity), (max(solver.n_starts - n_guesses, 0),))
+        if solver.n_starts <= n_guesses:
+            return jax.vmap(coordinates.vector)(guesses)[: solver.n_starts]
+        draws = priors.sample(problem.prior, jax.random.fold_in(key, identity), (solver.n_starts - n_guesses,))
         points = {name: jnp.concatenate([guesses[name], draws[name].astype(dtype)]) for name in guesses}
         return jax.vmap(coordinates.vector)(points)[: solver.n_starts]
 
@@ -197,7 +221,10 @@ def _fit_batch(common: Any, inputs: Any) -> dict[str, Any]:
         expected = jnp.full(n_valid.shape, -jnp.inf, dtype)
     shape = problem.prediction_shape(known)
     ready = jax.vmap(lambda observed: problem.noise.prepared(observed, shape))(observed)
-    best = lanes.run(solver, problem, starts, ready, known, expected, n_valid > 0)
+    if isinstance(solver, Proximal):
+        best = in_turn.run_each(solver, problem, starts, ready, known, n_valid > 0)
+    else:
+        best = lanes.run(solver, problem, starts, ready, known, expected, n_valid > 0)
 
     def finish(item: Any) -> dict[str, Any]:
         best, ready, known, n_valid = item

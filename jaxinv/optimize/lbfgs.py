@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxinv.optimize import fixed_point
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.solver import Answer, Solver
 
@@ -150,13 +151,8 @@ def descend(
     """
     solver = solver or LBFGS()
 
-    def going(carry: tuple[_State, Array]) -> Array:
-        return ~carry[0].converged & (carry[1] < steps)
-
-    def advance(carry: tuple[_State, Array]) -> tuple[_State, Array]:
-        return solver.step(objective, carry[0]), carry[1] + 1
-
-    state, count = jax.lax.while_loop(going, advance, (solver.init(objective, vector), jnp.zeros((), jnp.int32)))
+    begin = solver.init(objective, vector)
+    state, count = fixed_point.until(lambda s: solver.step(objective, s), lambda s: s.converged, begin, steps)
     return state.vector, state.cost, count
 
 

@@ -14,7 +14,9 @@ from jaxinv.linearization import MOST_DENSE
 from jaxinv.observation import Observation
 from jaxinv.optimize import conjugate_gradients
 from jaxinv.optimize.fit import checked, least_samples
+from jaxinv.optimize.in_turn import run
 from jaxinv.optimize.objective import Objective
+from jaxinv.optimize.proximal import Proximal
 from jaxinv.optimize.solver import Solver
 from jaxinv.problem import Problem
 
@@ -52,7 +54,8 @@ def solve(
     differentiated, forward and reverse: by the data, what is known, and the numbers in the problem's noise, prior and
     forward model. The derivative is that of the minimum, by the implicit function theorem with the full Hessian
     (Krantz & Parks 2002, The Implicit Function Theorem); the way to it is not differentiated, and parameters that rest
-    on a bound do not move. It is as exact as the minimum is: give the solver a small tolerance where that matters.
+    on a bound do not move. It is as exact as the minimum is: give the solver a small tolerance where that matters. Of
+    a proximal solver it is the derivative of the fixed point of its map, whose prior may have kinks.
 
     Args:
         problem: forward model, noise and prior.
@@ -65,12 +68,34 @@ def solve(
         ValueError: the solver needs residuals that the noise does not have, a name is no parameter, or the data do not
             have the shape of one object's.
     """
+    solver, objective, vector = begun(problem, data, initial, known, solver)
+    problem, known = objective.problem, objective.known
+    frozen = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if _differentiable(x) else x, objective)
+    vector = jax.lax.stop_gradient(vector)
+    state, count = run(solver, frozen, vector)
+    if isinstance(solver, Proximal):
+        vector = solver.differentiable(objective, state)
+    else:
+        answer = solver.answer(frozen, state)
+        last = frozen.cost(answer.last)
+        vector = jnp.where(last <= answer.cost, answer.last, answer.vector)
+        vector = jax.lax.custom_root(_condition(objective, vector), vector, lambda f, x: x, _tangent_of(objective))
+    values = jnp.asarray(data.values if isinstance(data, Observation) else data)
+    enough = jnp.sum(problem.noise.valid(values, data)) >= least_samples(problem)
+    return Solved(problem.coordinates.parameters(vector), objective.cost(vector), solver.done(state) & enough, count)
+
+
+def begun(
+    problem: Problem, data: Any, initial: Mapping[str, Any] | None, known: Mapping[str, Any] | None, solver: Any
+) -> tuple[Solver, Objective, Array]:
+    """The solver, the objective of one object, and where it starts; the arguments are checked."""
     solver = checked(solver, problem)
     known = dict(known or {})
     problem = problem.given(known)
     unknown = set(initial or {}) - set(problem.names)
     if unknown:
         raise ValueError(f"`initial` names {', '.join(sorted(unknown))}; inferred are {', '.join(problem.names)}")
+    data = jax.tree.map(jnp.asarray, data)
     values = data.values if isinstance(data, Observation) else data
     if jnp.shape(values) != (shape := problem.data_shape(known)):
         raise ValueError(
@@ -78,27 +103,9 @@ def solve(
         )
     ready = problem.noise.prepared(data, problem.prediction_shape(known))
     objective = Objective(problem, ready, known)
-    frozen = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if _differentiable(x) else x, objective)
-    guess = {name: value[0] for name, value in problem.guess(data, frozen.known).items()}
+    guess = {name: value[0] for name, value in problem.guess(data, known).items()}
     start = {name: jnp.asarray(x, float) for name, x in {**guess, **(initial or {})}.items()}
-    vector = jax.lax.stop_gradient(problem.coordinates.vector(start))
-
-    def advance(carry: tuple[Any, Array]) -> tuple[Any, Array]:
-        state, count = carry
-        return solver.step(frozen, state), count + 1
-
-    def going(carry: tuple[Any, Array]) -> Array:
-        state, count = carry
-        lost = (count > 0) & ~jnp.isfinite(solver.answer(frozen, state).cost)
-        return ~solver.done(state) & ~lost & (count < solver.max_iterations)
-
-    state, count = jax.lax.while_loop(going, advance, (solver.init(frozen, vector), jnp.zeros((), jnp.int32)))
-    answer = solver.answer(frozen, state)
-    last = frozen.cost(answer.last)
-    vector = jnp.where(last <= answer.cost, answer.last, answer.vector)
-    vector = jax.lax.custom_root(_condition(objective, vector), vector, lambda f, x: x, _tangent_of(objective))
-    enough = jnp.sum(problem.noise.valid(values, data)) >= least_samples(problem)
-    return Solved(problem.coordinates.parameters(vector), objective.cost(vector), solver.done(state) & enough, count)
+    return solver, objective, problem.coordinates.vector(start)
 
 
 def _differentiable(x: Any) -> bool:

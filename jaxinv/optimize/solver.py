@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxinv.optimize.normal import Normal
@@ -81,6 +82,10 @@ class Solver(eqx.Module):
     @abc.abstractmethod
     def answer(self, objective: Objective, state: Any) -> Answer:
         """Where it stands."""
+
+    def lost(self, objective: Objective, state: Any) -> Array:
+        """Whether it stands nowhere, after a step: no number came out."""
+        return ~jnp.isfinite(self.answer(objective, state).cost)
 
 
 class Steerable(Solver):
