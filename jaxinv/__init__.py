@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from jaxinv.sampling import Auto as Auto
     from jaxinv.sampling import Importance as Importance
     from jaxinv.sampling import Laplace as Laplace
+    from jaxinv.sampling import PerturbAndOptimize as PerturbAndOptimize
     from jaxinv.sampling import calibrate as calibrate
     from jaxinv.sampling import draw as draw
     from jaxinv.sampling import predict as predict
@@ -85,6 +86,7 @@ _NAMES = {
     "ISTA": "optimize",
     "PDHG": "optimize",
     "Auto": "sampling",
+    "PerturbAndOptimize": "sampling",
     "Conditions": "training",
     "Emulator": "emulation.emulator",
     "Forward": "forward",

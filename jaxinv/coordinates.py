@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxinv import priors
+from jaxinv.regularizers import Correlated
 
 _FLAT = 0.25
 """Curvature of a direction that nothing determines, for coordinates of order 1."""
@@ -316,6 +317,39 @@ class Circle(Block):
         return (priors.RADIUS.sample(key, (len(plane), 1)) * plane).ravel()
 
 
+class Whitened(Block):
+    """An array with a correlated normal prior: the white array of which the prior makes it.
+
+    Attributes:
+        name: the parameter.
+        prior: its own.
+    """
+
+    name: str = eqx.field(static=True)
+    prior: Any
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.prior.shape()))
+
+    def vector(self, parameters: Mapping[str, Any]) -> Array:
+        return jnp.ravel(self.prior.whitened(jnp.asarray(parameters[self.name])))
+
+    def parameters(self, vector: Array) -> dict[str, Array]:
+        return {self.name: self.prior.coloured(vector.reshape(self.prior.shape()))}
+
+    def log_volume(self, vector: Array) -> Array:
+        return self.prior.log_scale.astype(vector.dtype)
+
+    def floor(self, vector: Array) -> Array:
+        """None: the prior's own curvature is 1."""
+        return jnp.zeros(self.size, vector.dtype)
+
+
 def logarithm(prior: priors.Prior, name: str, offset: float = 0.0) -> tuple[Interval, ...]:
     """The coordinate log(parameter + offset), if the parameter is inferred and never below -offset; else none."""
     distribution = priors.free(prior).get(name)
@@ -343,7 +377,10 @@ class Coordinates(eqx.Module):
         circles = priors.circles(prior)
         for name in names:
             if name not in taken:
-                blocks.append(Circle(name, *circles[name]) if name in circles else Interval(name))
+                if isinstance(prior[name], Correlated):
+                    blocks.append(Whitened(name, prior[name]))
+                else:
+                    blocks.append(Circle(name, *circles[name]) if name in circles else Interval(name))
         blocks.sort(key=lambda block: layout.names.index(block.names[0]))
         return Coordinates(tuple(block.on(prior) for block in blocks), layout)
 

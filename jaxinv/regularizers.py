@@ -187,3 +187,39 @@ class Regularizer(dist.Distribution):
         zero = tuple(jnp.zeros_like(term.analysis(value)) for term in self.terms)
         (duals, _, _), _ = jax.lax.scan(advance, (zero, zero, jnp.ones((), value.dtype)), length=iterations)
         return primal(duals)
+
+
+class Correlated(Regularizer):
+    """A normal prior of one array with correlations that a linear map takes away: x = mean + C^(1/2) white.
+
+    Methods work in the white array, in which the prior is as round as it can be. A subclass defines the three methods.
+    """
+
+    @abc.abstractmethod
+    def coloured(self, white: Array) -> Array:
+        """The array, `shape`, of white noise of the standard deviation 1."""
+
+    @abc.abstractmethod
+    def whitened(self, value: Array) -> Array:
+        """The inverse of `coloured`."""
+
+    @property
+    @abc.abstractmethod
+    def log_scale(self) -> Array:
+        """Log |det C^(1/2)|."""
+
+    @property
+    def power(self) -> Any:
+        """Eigenvalues of C where the Fourier transform diagonalizes it, as `rfft2` orders them; else `None`."""
+        return None
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        """`(*sample_shape, *shape)`."""
+        white = jax.random.normal(key, (*sample_shape, *self.event_shape))
+        found = jax.vmap(self.coloured)(white.reshape(-1, *self.event_shape))
+        return found.reshape(white.shape)
+
+    def log_prob(self, value: Array, intermediates: Any = None) -> Array:
+        """The log density, normalized."""
+        n = int(np.prod(self.event_shape))
+        return super().log_prob(value, intermediates) - self.log_scale - n / 2 * float(np.log(2 * np.pi))

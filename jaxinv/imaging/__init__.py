@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxinv.imaging.regularizers import Bounded as Bounded
     from jaxinv.imaging.regularizers import Denoiser as Denoiser
     from jaxinv.imaging.regularizers import Positivity as Positivity
+    from jaxinv.imaging.regularizers import PowerSpectrum as PowerSpectrum
     from jaxinv.imaging.regularizers import Starlets as Starlets
     from jaxinv.imaging.regularizers import Tikhonov as Tikhonov
     from jaxinv.imaging.regularizers import TotalVariation as TotalVariation
@@ -35,6 +36,7 @@ _NAMES = {
     "Bounded": "regularizers",
     "Denoiser": "regularizers",
     "Positivity": "regularizers",
+    "PowerSpectrum": "regularizers",
     "Starlets": "regularizers",
     "Tikhonov": "regularizers",
     "TotalVariation": "regularizers",

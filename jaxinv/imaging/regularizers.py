@@ -10,10 +10,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxinv.imaging.operator import check_shape
-from jaxinv.regularizers import Regularizer, Term
+from jaxinv.regularizers import Correlated, Regularizer, Term
 
 
 def _weight(given: Any, what: str = "weight") -> Any:
@@ -269,11 +270,7 @@ class Starlets(Regularizer):
             smoother = smooth * step[0] * step[1]
             bank.append(smooth - smoother)
             smooth = smoother
-        both = np.full(nx // 2 + 1, 2.0)  # the other half of the plane
-        both[0] = 1
-        if nx % 2 == 0:
-            both[-1] = 1
-        sizes = [np.sqrt(np.sum(band**2 * both) / (ny * nx)) for band in bank]
+        sizes = [np.sqrt(np.sum(band**2 * _both_halves(nx)) / (ny * nx)) for band in bank]
         scaled = np.stack([band / size for band, size in zip(bank, sizes, strict=True)])
         largest = float(np.sqrt(np.max(np.sum(scaled**2, 0))))
         super().__init__((_Starlets(_weight(weight), scaled.astype(np.float32), largest, image),))
@@ -292,12 +289,13 @@ class _Quadratic(Term):
 
     def penalty(self, coefficients: Array) -> Array:
         away = coefficients - self.mean
-        return jnp.sum(away * self._times(away, self.precision)) / 2
+        return jnp.sum(away * self.times(away, self.precision)) / 2
 
     def prox(self, coefficients: Array, step: Any) -> Array:
-        return self.mean + self._times(coefficients - self.mean, 1 / (1 + step * jnp.asarray(self.precision)))
+        return self.mean + self.times(coefficients - self.mean, 1 / (1 + step * jnp.asarray(self.precision)))
 
-    def _times(self, x: Array, spectrum: Any) -> Array:
+    def times(self, x: Array, spectrum: Any) -> Array:
+        """Each mode times a number."""
         return jnp.fft.irfft2(jnp.fft.rfft2(x) * spectrum, s=self.image)
 
     @property
@@ -323,6 +321,77 @@ class Tikhonov(Regularizer):
             raise ValueError(f"the order is 0 (values), 1 (differences) or 2 (Laplacian); found {order!r}")
         precision = jnp.asarray(_weight(weight)) * _laplacian(image) ** order
         super().__init__((_Quadratic(precision, 0.0, image),))
+
+
+class PowerSpectrum(Correlated):
+    """A normal prior of an image that is alike everywhere on a torus: a Gaussian random field.
+
+    The unitary Fourier transform's modes of the image less its mean are independent, with the variance `power`: white
+    noise of the variance v has the power v. It is normalized, and can be drawn from; `ADMM` with it is a Wiener filter,
+    which `GaussNewtonCG` finds in fewer steps.
+
+    Args:
+        shape: of the image, (ny, nx).
+        power: above 0, for each mode as `rfft2` orders them, `(ny, nx // 2 + 1)`; or a function of the frequency
+            [cycles per pixel] that gives it, also at 0. May be traced.
+        mean: of the image, a number or `(ny, nx)`.
+
+    Raises:
+        ValueError: a power that is not above 0 everywhere or has another shape, or no shape of an image.
+    """
+
+    def __init__(self, shape: Sequence[int], power: Any, *, mean: Any = 0.0) -> None:
+        image = ny, nx = check_shape(shape)
+        if callable(power):
+            power = power(np.hypot(np.fft.fftfreq(ny)[:, None], np.fft.rfftfreq(nx)))
+        power = jnp.asarray(power, float)
+        if power.shape not in ((), (ny, nx // 2 + 1)):
+            raise ValueError(f"the power has the shape {power.shape}; rfft2 of the image has {(ny, nx // 2 + 1)}")
+        if not isinstance(power, Tracer) and not np.all(np.isfinite(power) & (np.asarray(power) > 0)):
+            raise ValueError("the power has to be finite and above 0 for every mode, the mean of the image included")
+        power = jnp.broadcast_to(power, (ny, nx // 2 + 1))
+        super().__init__((_Quadratic(1 / power, jnp.broadcast_to(jnp.asarray(mean, float), image), image),))
+
+    @property
+    def _quadratic(self) -> _Quadratic:
+        (term,) = self.terms
+        assert isinstance(term, _Quadratic)
+        return term
+
+    @property
+    def power(self) -> Array:
+        return 1 / self._quadratic.precision
+
+    @property
+    def mean(self) -> Array:
+        return self._quadratic.mean
+
+    @property
+    def variance(self) -> Array:
+        """Of each pixel, the same everywhere."""
+        weight = _both_halves(self.event_shape[1])
+        return jnp.full(self.event_shape, jnp.sum(self.power * weight) / math.prod(self.event_shape))
+
+    def coloured(self, white: Array) -> Array:
+        term = self._quadratic
+        return term.mean.astype(white.dtype) + term.times(white, jnp.sqrt(self.power).astype(white.dtype))
+
+    def whitened(self, value: Array) -> Array:
+        term = self._quadratic
+        return term.times(value - term.mean.astype(value.dtype), jnp.sqrt(term.precision).astype(value.dtype))
+
+    @property
+    def log_scale(self) -> Array:
+        return jnp.sum(jnp.log(self.power) * _both_halves(self.event_shape[1])) / 2
+
+
+def _both_halves(nx: int) -> np.ndarray:
+    """How many modes of the whole plane each column of `rfft2` stands for."""
+    both = np.full(nx // 2 + 1, 2.0)
+    both[0] = 1
+    if nx % 2 == 0:
+        both[-1] = 1
+    return both
 
 
 class Bounded(Regularizer):

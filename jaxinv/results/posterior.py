@@ -48,6 +48,7 @@ class PosteriorRoute(enum.IntEnum):
     WEIGHTED = 2
     LEARNED = 3
     CHAINS = 4
+    PERTURBED = 5
 
     @property
     def message(self) -> str:
@@ -58,6 +59,7 @@ class PosteriorRoute(enum.IntEnum):
             PosteriorRoute.WEIGHTED: "drawn from the normal approximation, corrected by importance weights",
             PosteriorRoute.LEARNED: "drawn from a trained density, corrected by importance weights",
             PosteriorRoute.CHAINS: "drawn by Markov chains",
+            PosteriorRoute.PERTURBED: "solved for perturbed data and priors: exact for linear models and normal priors",
         }[self]
 
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 
+from jaxinv.problem import Problem
 from jaxinv.results.posterior import PosteriorRoute
-from jaxinv.sampling.target import Target
+from jaxinv.sampling.target import MOST_DENSE, Target
 
 
 class Draws(NamedTuple):
@@ -37,6 +38,19 @@ class Method(eqx.Module):
     @abc.abstractmethod
     def draw(self, target: Target, key: PRNGKeyArray) -> Draws:
         """Draws from, or from an approximation to, the target."""
+
+    def check(self, problem: Problem) -> None:
+        """Whether the method suits a problem.
+
+        Raises:
+            ValueError: it does not.
+        """
+        size = sum(problem.layout.sizes)
+        if size > MOST_DENSE:
+            raise ValueError(
+                f"{type(self).__name__} makes a covariance matrix, and {size} numbers are inferred: take "
+                "PerturbAndOptimize(), NUTS() or HMC()"
+            )
 
     @property
     @abc.abstractmethod
@@ -70,6 +84,9 @@ class Chains(Method):
     max_doublings: int = eqx.field(static=True, default=4)
     r_hat: float = eqx.field(static=True, default=1.01)
     ess: float = eqx.field(static=True, default=400.0)
+
+    def check(self, problem: Problem) -> None:
+        del problem
 
     def __check_init__(self) -> None:
         for name, least in (("n_chains", 1), ("n_warmup", 1), ("n_draws", 4), ("max_doublings", 0)):
@@ -165,8 +182,7 @@ class NUTS(Chains):
                 x,
                 self.n_warmup,
                 step_size=0.5,
-                inverse_mass_matrix=jnp.eye(target.dimension, dtype=x.dtype),
-                dense_mass=True,
+                **_masses(target),
                 target_accept_prob=self.target_accept,
                 max_tree_depth=self.max_tree_depth,
                 rng_key=key,
@@ -200,8 +216,7 @@ class HMC(Chains):
                 x,
                 self.n_warmup,
                 step_size=0.5,
-                inverse_mass_matrix=jnp.eye(target.dimension, dtype=x.dtype),
-                dense_mass=True,
+                **_masses(target),
                 target_accept_prob=self.target_accept,
                 trajectory_length=1.0,
                 rng_key=key,
@@ -216,3 +231,10 @@ class HMC(Chains):
             return sample(state._replace(trajectory_length=state.adapt_state.step_size * (n - 1e-3)))
 
         return start, step
+
+
+def _masses(target: Target) -> dict[str, Any]:
+    """The mass matrix that adaptation begins with, the identity: of very many coordinates its diagonal alone."""
+    if target.factor is None:
+        return {"inverse_mass_matrix": jnp.ones(target.dimension, target.centre.dtype), "dense_mass": False}
+    return {"inverse_mass_matrix": jnp.eye(target.dimension, dtype=target.centre.dtype), "dense_mass": True}

@@ -29,6 +29,8 @@ _TOGETHER = 125
 _TAILS, _REPLICATES = 250, 1000
 """Draws that a posterior predictive p-value is averaged over: of tails in closed form, or of data replicated for each,
 so many that p < 0.01 can be told."""
+_JUDGED = 1024
+"""Scalars whose convergence is judged together."""
 _PREDICTION = 0x9C
 """Folded into an object's key for its replicated data."""
 
@@ -72,10 +74,10 @@ def count_valid(problem: Problem, observed: Any) -> Array:
 
 
 @eqx.filter_jit
-def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array]:
+def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array | None]:
     """Coordinates, centre and factor of the target of each object."""
 
-    def one(item: Any) -> tuple[Any, Array, Array]:
+    def one(item: Any) -> tuple[Any, Array, Array | None]:
         target = locate(problem, *item)
         return target.coordinates, target.centre, target.factor
 
@@ -184,7 +186,8 @@ def _convergence(
 
     parts = {name: columns(name) for name in draws}
     together = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in parts.values()])
-    found, first = jax.vmap(judged)(together), 0  # all in one: the program is as large as for one of them
+    # All in one: the program is as large as for one of them.
+    found, first = map_in_groups(judged, together, _JUDGED), 0
     out = {}
     for name, x in parts.items():
         n_parts, size = x.shape[:2]

@@ -17,7 +17,8 @@ from jaxinv.compute import batch
 from jaxinv.compute.batch import Rows
 from jaxinv.compute.progress import Advance, Progress
 from jaxinv.observation import Observation
-from jaxinv.optimize import Solver, fit
+from jaxinv.optimize import GaussNewtonCG, Solver, fit
+from jaxinv.optimize.fit import default_solver
 from jaxinv.problem import Problem
 from jaxinv.results.arviz_adapter import as_posterior, to_arviz
 from jaxinv.results.posterior import Posterior, PosteriorRoute, PosteriorStatus
@@ -108,14 +109,24 @@ def draw(
     method = checked(method)
     key = _checked(key)
     rows = batch.in_rows(problem, data, fixed)
+    for one in method.methods if isinstance(method, Auto) else (method,):
+        one.check(rows.problem)
     if initial is not None:
         _check_initial(rows, initial)
     else:
-        initial = fit(problem, data, fixed=fixed, solver=solver)
+        initial = fit(problem, data, fixed=fixed, solver=solver or _finder(rows.problem))
     no_data = np.asarray(programs.count_valid(rows.problem, rows.observed)) == 0
     chosen = np.arange(rows.n) if no_data.all() else np.flatnonzero(~no_data)
     finished = _sampled(rows, chosen, initial, key, method, advance)
     return _posterior(rows, finished, chosen, no_data)
+
+
+def _finder(problem: Problem) -> Solver | None:
+    """What finds the modes: for many unknowns without standard errors, which nothing asks for there; and closely."""
+    chosen = default_solver(problem)
+    if isinstance(chosen, GaussNewtonCG):
+        return GaussNewtonCG(covariance="none", accuracy=1e-4, tolerance=1e-3, relative_tolerance=1e-7, products=1000)
+    return None
 
 
 def _check_initial(rows: Rows, initial: Solution) -> None:

@@ -20,6 +20,8 @@ from jaxinv.coordinates import Coordinates
 from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
 
+MOST_DENSE = 1000
+"""Coordinates up to which a posterior has a matrix that makes it round."""
 _STEPS = 25
 _FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 0.08, 1e-6, 1e4
 _GAIN = 1e-4
@@ -35,7 +37,7 @@ class Target(eqx.Module):
         known: parameters known for the object.
         coordinates: opened, and adapted to the object.
         centre: `(n,)`, the mode in them.
-        factor: `(n, n)`, L.
+        factor: `(n, n)`, L; `None`: the identity, for what is too large for a matrix.
     """
 
     problem: Problem
@@ -43,7 +45,7 @@ class Target(eqx.Module):
     known: dict[str, Array]
     coordinates: Coordinates
     centre: Array
-    factor: Array
+    factor: Array | None
 
     @property
     def dimension(self) -> int:
@@ -52,13 +54,20 @@ class Target(eqx.Module):
 
     def parameters(self, x: Array) -> dict[str, Array]:
         """The inferred parameters at `x`, `(n,)`."""
-        z = self.centre + jnp.matmul(self.factor, x, precision="highest")
-        return self.coordinates.parameters(z)
+        return self.coordinates.parameters(self.moved(x))
+
+    @property
+    def matrix(self) -> Array:
+        """L as a matrix, of a target that has one."""
+        return jnp.eye(self.dimension, dtype=self.centre.dtype) if self.factor is None else self.factor
+
+    def moved(self, x: Array) -> Array:
+        """The coordinates z at `x`."""
+        return self.centre + (x if self.factor is None else jnp.matmul(self.factor, x, precision="highest"))
 
     def log_density(self, x: Array) -> Array:
         """The unnormalized log density of `x`; very small, but finite, where the model overflows."""
-        z = self.centre + jnp.matmul(self.factor, x, precision="highest")
-        value = self.problem.log_density(self.coordinates, z, self.observed, self.known)
+        value = self.problem.log_density(self.coordinates, self.moved(x), self.observed, self.known)
         return jnp.where(jnp.isfinite(value), value, -1e12)
 
 
@@ -71,6 +80,8 @@ def locate(
     """
     coordinates = problem.coordinates.opened(near, error)
     z = coordinates.vector(near)
+    if len(z) > MOST_DENSE:  # no matrix; the mode is where the fit has found it
+        return Target(problem, observed, known, coordinates, z, None)
     floor = coordinates.floor(z).astype(z.dtype)
     constrained = coordinates.parameters
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.stats
 
 import jaxinv as ji
 from jaxinv import imaging
@@ -22,6 +23,7 @@ EACH: dict[str, Callable[[], Regularizer]] = {
     "starlets": lambda: imaging.Starlets(SHAPE, 0.7, levels=1),
     "tikhonov": lambda: imaging.Tikhonov(SHAPE, 0.7),
     "smooth": lambda: imaging.Tikhonov(SHAPE, 0.7, order=2),
+    "power spectrum": lambda: imaging.PowerSpectrum(SHAPE, lambda f: 1 / (0.3 + f), mean=0.2),
     "bounded": lambda: imaging.Bounded(SHAPE, -0.5, 0.5),
     "positive": lambda: imaging.Positivity(SHAPE),
     "a sum": lambda: imaging.TotalVariation(SHAPE, 0.7) + imaging.Positivity(SHAPE),
@@ -104,6 +106,28 @@ def test_wavelets_are_those_of_pywavelets() -> None:
         np.testing.assert_allclose(np.sort(np.abs(band).ravel()), np.sort(np.abs(other).ravel()), atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(4, 6), (5, 5)])
+@pytest.mark.usefixtures("float64")
+def test_a_power_spectrum_is_a_normal_distribution(shape: tuple[int, int]) -> None:
+    """Against the dense covariance: density, draws, variance, and the map to white noise and back."""
+    prior = imaging.PowerSpectrum(shape, lambda f: np.exp(-5 * f) + 0.1, mean=0.3)
+    n = shape[0] * shape[1]
+    units = np.eye(n).reshape(n, *shape)
+    covariance = np.fft.irfft2(np.fft.rfft2(units) * np.asarray(prior.power), s=shape).reshape(n, n)
+    exact = scipy.stats.multivariate_normal(np.full(n, 0.3), covariance)
+    x = RNG.normal(size=shape)
+    assert float(prior.log_prob(x)) == pytest.approx(exact.logpdf(x.ravel()), rel=1e-9)
+    np.testing.assert_allclose(prior.variance, np.diag(covariance).reshape(shape), rtol=1e-9)
+    np.testing.assert_allclose(prior.coloured(prior.whitened(jnp.asarray(x))), x, atol=1e-9)
+    colour = np.stack([np.ravel(prior.coloured(jnp.asarray(unit)) - 0.3) for unit in units], 1)
+    np.testing.assert_allclose(colour @ colour.T, covariance, atol=1e-9)
+    assert float(prior.log_scale) == pytest.approx(np.linalg.slogdet(covariance)[1] / 2, rel=1e-9)
+    draws = np.asarray(prior.sample(jax.random.key(0), (4000,))).reshape(4000, n)
+    np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.06 * np.abs(covariance).max())
+    by = jax.grad(lambda p: imaging.PowerSpectrum(shape, p).log_prob(jnp.asarray(x)))(jnp.asarray(2.0))
+    assert float(by) == pytest.approx(np.sum(x**2) / 8 - n / 4, rel=1e-9)
+
+
 def test_a_regularizer_is_a_distribution() -> None:
     prior = imaging.TotalVariation((8, 8), 2.0)
     image = np.zeros((8, 8))
@@ -130,6 +154,11 @@ def test_a_regularizer_is_a_distribution() -> None:
         (lambda: imaging.Wavelets((8, 8), 1.0, wavelet="fish", levels=1), "PyWavelets knows no wavelet 'fish'"),
         (lambda: imaging.Starlets((8, 8), 1.0, levels=4), "1 level or more, as far as they fit; found 4"),
         (lambda: imaging.Tikhonov((8, 8), 1.0, order=3), "the order is 0 "),
+        (lambda: imaging.PowerSpectrum((8, 8), lambda f: f), "above 0 for every mode, the mean of the image included"),
+        (
+            lambda: imaging.PowerSpectrum((8, 8), np.ones((8, 8))),
+            r"has the shape \(8, 8\); rfft2 of the image",
+        ),
         (lambda: imaging.Bounded((8, 8), 1.0, 1.0), "the lower bound has to be below the upper one"),
         (lambda: imaging.Denoiser((8, 8), lambda x, s: x, -1.0), "the sigma is a number above 0; found -1.0"),
         (lambda: imaging.Positivity((8, 8)) + imaging.Positivity((8, 9)), "a sum of terms for arrays of one shape"),
