@@ -101,8 +101,12 @@ class _Splitting(Proximal):
             return _normal(found, name, setup.weights, x) + coupling * own
 
         def solve(_: Any, right: Array) -> Array:
-            first = jnp.where(exact, divided(right), jax.lax.stop_gradient(start))
-            return _conjugate_gradients(product, divided, right, first, exact, self.accuracy, self.products)
+            start_ = jax.lax.stop_gradient(start)
+            return jax.lax.cond(
+                exact,
+                lambda: divided(right),
+                lambda: _conjugate_gradients(product, divided, right, start_, self.accuracy, self.products),
+            )
 
         return jax.lax.custom_linear_solve(product, setup.right + right, solve, symmetric=True)
 
@@ -247,10 +251,8 @@ def _nearest(product: Any, like: Array) -> Array:
     return jax.lax.stop_gradient(jnp.maximum(seen, 1e-3 * jnp.maximum(trace, 1e-30)))
 
 
-def _conjugate_gradients(
-    product: Any, divided: Any, right: Array, start: Array, exact: Array, accuracy: Any, most: int
-) -> Array:
-    """From `start`, which is the solution where `exact` says so: then nothing is computed."""
+def _conjugate_gradients(product: Any, divided: Any, right: Array, start: Array, accuracy: Any, most: int) -> Array:
+    """The solution to a relative residual of `accuracy`, from `start`."""
 
     class Search(NamedTuple):
         x: Array
@@ -279,4 +281,4 @@ def _conjugate_gradients(
 
     zero = jnp.zeros_like(right)
     begin = Search(start, zero, zero, jnp.zeros((), right.dtype), jnp.zeros((), jnp.int32))
-    return fixed_point.until(turn, done, begin, jnp.where(exact, 0, most + 1))[0].x
+    return fixed_point.until(turn, done, begin, most + 1)[0].x
