@@ -200,25 +200,14 @@ class Linear(Operator):
     """Of a linear forward model: it holds everywhere, and more may be known of it.
 
     Args:
-        prediction: at the point.
-        shapes: name -> shape of the parameters.
-        push: J times named tangents.
-        pull: J transposed times a cotangent of the prediction.
+        operator: what makes an `Operator`, in its order.
         norm: gives the largest singular value of J; may be traced.
         spectrum: eigenvalues of J^T J where the Fourier transform diagonalizes it, as `rfft2` orders them; `None`: it
             does not.
     """
 
-    def __init__(
-        self,
-        prediction: Array,
-        shapes: Mapping[str, tuple[int, ...]],
-        push: Callable[[dict[str, Any]], Array],
-        pull: Callable[[Array], dict[str, Array]],
-        norm: Callable[[], Any],
-        spectrum: Any = None,
-    ) -> None:
-        super().__init__(prediction, shapes, push, pull)
+    def __init__(self, *operator: Any, norm: Callable[[], Any], spectrum: Any = None) -> None:
+        super().__init__(*operator)
         self.norm, self.spectrum = norm, spectrum
 
 

@@ -22,12 +22,13 @@ _ITERATIONS = 200
 
 
 class Term(eqx.Module):
-    """g(K x): `penalty` and `prox` are g's, `analysis` and `synthesis` are K and its transpose, the identity here."""
+    """g(K x): `penalty` and `prox` are g's, `analysis` and `synthesis` are K and its transpose, the identity here.
 
-    @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """Of x."""
+    Attributes:
+        shape: of x.
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
 
     @abc.abstractmethod
     def penalty(self, coefficients: Array) -> Array:

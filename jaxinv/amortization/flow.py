@@ -120,8 +120,8 @@ def summary(target: Target) -> Array:
     The departure is that of the log density on both sides along each axis. All in numbers that do not range over
     decades.
     """
-    width = jnp.sqrt(jnp.sum(target.matrix**2, axis=1))
-    unit = target.matrix / width[:, None]
+    width = jnp.sqrt(jnp.sum(target.factor**2, axis=1))
+    unit = target.factor / width[:, None]
     correlation = jnp.matmul(unit, unit.T, precision="highest")
     upper = np.triu_indices(len(width), 1)
     axes = jnp.eye(len(width), dtype=width.dtype)

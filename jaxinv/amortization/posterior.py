@@ -113,7 +113,7 @@ def _seen(problem: Problem, made: Example, place: Any, keys: Array) -> tuple[Arr
         made, place, key = item
         target = Target(problem, made.observed, made.known, *place)
         z = target.coordinates.redrawn(target.coordinates.vector(made.parameters), key)
-        x = solve_upper(target.matrix.T, z - target.centre)
+        x = solve_upper(target.factor.T, z - target.centre)
         return x, summary(target)
 
     return map_in_groups(one, (made, place, keys), 64)

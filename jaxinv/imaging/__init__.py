@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from jaxinv.imaging.operator import Stack as Stack
     from jaxinv.imaging.phantoms import shepp_logan as shepp_logan
     from jaxinv.imaging.radon import Radon as Radon
+    from jaxinv.imaging.random_fields import PowerSpectrum as PowerSpectrum
+    from jaxinv.imaging.random_fields import Tikhonov as Tikhonov
     from jaxinv.imaging.regularizers import Bounded as Bounded
     from jaxinv.imaging.regularizers import Denoiser as Denoiser
     from jaxinv.imaging.regularizers import Positivity as Positivity
-    from jaxinv.imaging.regularizers import PowerSpectrum as PowerSpectrum
     from jaxinv.imaging.regularizers import Starlets as Starlets
-    from jaxinv.imaging.regularizers import Tikhonov as Tikhonov
     from jaxinv.imaging.regularizers import TotalVariation as TotalVariation
     from jaxinv.imaging.regularizers import Wavelets as Wavelets
     from jaxinv.imaging.sampling import Cutouts as Cutouts
@@ -36,9 +36,9 @@ _NAMES = {
     "Bounded": "regularizers",
     "Denoiser": "regularizers",
     "Positivity": "regularizers",
-    "PowerSpectrum": "regularizers",
+    "PowerSpectrum": "random_fields",
     "Starlets": "regularizers",
-    "Tikhonov": "regularizers",
+    "Tikhonov": "random_fields",
     "TotalVariation": "regularizers",
     "Wavelets": "regularizers",
     "Cutouts": "sampling",

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxinv.forward import Forward, Parameter, Parameters
+from jaxinv.knowledge import Knowledge
 from jaxinv.linearization import Linear, Linearization
 
 IMAGE = "image"
@@ -80,6 +81,18 @@ class LinearOperator(Forward):
     def parameters(self) -> dict[str, Parameter]:
         return {IMAGE: Parameter(shape=self.input_shape)}
 
+    @property
+    def knowledge(self) -> Knowledge:
+        """The first estimate: the image that is the same everywhere and fits best."""
+
+        def guess(values: Array, valid: Array) -> dict[str, Array]:
+            flat = jnp.where(valid, self.apply(jnp.ones(self.input_shape)), 0)
+            size = jnp.sum(jnp.abs(flat) ** 2)
+            level = jnp.real(jnp.sum(jnp.conj(flat) * values)) / jnp.where(size > 1e-6, size, jnp.inf)
+            return {IMAGE: jnp.full((1, *self.input_shape), level)}
+
+        return Knowledge(guess=guess)
+
     def __call__(self, image: Any) -> Array:
         """The data of an image, an array of `input_shape` or named parameters.
 
@@ -101,8 +114,8 @@ class LinearOperator(Forward):
             {IMAGE: self.input_shape},
             lambda tangents: self(tangents[IMAGE]),
             lambda cotangent: {IMAGE: self.adjoint(cotangent)},
-            lambda: self.norm,
-            self.spectrum,
+            norm=lambda: self.norm,
+            spectrum=self.spectrum,
         )
 
     def __matmul__(self, inner: LinearOperator) -> Composition:

@@ -1,4 +1,4 @@
-"""Regularizers of images: total variation, wavelets, power spectra, bounds, a denoiser."""
+"""Regularizers of images that have kinks or bounds: total variation, wavelets, starlets, bounds, a denoiser."""
 
 from __future__ import annotations
 
@@ -10,30 +10,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxinv.imaging.operator import check_shape
-from jaxinv.regularizers import Correlated, Regularizer, Term
-
-
-def _weight(given: Any, what: str = "weight") -> Any:
-    if isinstance(given, int | float) and not (given > 0 and math.isfinite(given)):
-        raise ValueError(f"the {what} is a number above 0; found {given}")
-    return given
+from jaxinv.imaging.random_fields import above_0, both_halves, laplacian
+from jaxinv.regularizers import Regularizer, Term
 
 
 class _Gradient(Term):
     """weight * (the sum of the lengths, or of the absolute components, of the differences to the next pixels)."""
 
     weight: Any
-    image: tuple[int, int] = eqx.field(static=True)
     isotropic: bool = eqx.field(static=True)
     border: str = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
 
     def analysis(self, x: Array) -> Array:
         """`(2, ny, nx)`: down the rows, along the columns."""
@@ -72,7 +61,7 @@ class _Gradient(Term):
 
     @property
     def spectrum(self) -> np.ndarray | None:
-        return _laplacian(self.image) if self.border == "periodic" else None
+        return laplacian(self.shape) if self.border == "periodic" else None
 
 
 def _length(pairs: Array) -> Array:
@@ -84,12 +73,6 @@ def _length(pairs: Array) -> Array:
 
 def _shrunk(values: Array, by: Any) -> Array:
     return jnp.sign(values) * jnp.maximum(jnp.abs(values) - by, 0)
-
-
-def _laplacian(shape: tuple[int, int]) -> np.ndarray:
-    """Eigenvalues of minus the five-point Laplacian on a torus."""
-    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
-    return (4 * np.sin(np.pi * ky) ** 2 + 4 * np.sin(np.pi * kx) ** 2).astype(np.float32)
 
 
 class TotalVariation(Regularizer):
@@ -116,31 +99,26 @@ class TotalVariation(Regularizer):
     ) -> None:
         if border not in ("periodic", "open"):
             raise ValueError(f"the border is periodic or open; found {border!r}")
-        super().__init__((_Gradient(_weight(weight), check_shape(shape), isotropic, border),))
+        super().__init__((_Gradient(check_shape(shape), above_0(weight), isotropic, border),))
 
 
 class _Wavelets(Term):
     """weight * the sum of the absolute detail coefficients."""
 
     weight: Any
-    image: tuple[int, int] = eqx.field(static=True)
     low: tuple[float, ...] = eqx.field(static=True)
     levels: int = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
 
     def analysis(self, x: Array) -> Array:
         """`(ny, nx)`: the approximation in the first rows and columns, then details from coarse to fine."""
         for level in range(self.levels):
-            ny, nx = self.image[0] >> level, self.image[1] >> level
+            ny, nx = self.shape[0] >> level, self.shape[1] >> level
             x = x.at[:ny, :nx].set(self._split(self._split(x[:ny, :nx], 0), 1))
         return x
 
     def synthesis(self, coefficients: Array) -> Array:
         for level in reversed(range(self.levels)):
-            ny, nx = self.image[0] >> level, self.image[1] >> level
+            ny, nx = self.shape[0] >> level, self.shape[1] >> level
             coefficients = coefficients.at[:ny, :nx].set(self._joined(self._joined(coefficients[:ny, :nx], 1), 0))
         return coefficients
 
@@ -162,8 +140,8 @@ class _Wavelets(Term):
         return jnp.moveaxis(total, 0, axis)
 
     def _details(self) -> np.ndarray:
-        found = np.ones(self.image, np.float32)
-        found[: self.image[0] >> self.levels, : self.image[1] >> self.levels] = 0
+        found = np.ones(self.shape, np.float32)
+        found[: self.shape[0] >> self.levels, : self.shape[1] >> self.levels] = 0
         return found
 
     def penalty(self, coefficients: Array) -> Array:
@@ -200,7 +178,7 @@ class Wavelets(Regularizer):
         ny, nx = check_shape(shape)
         if levels < 1 or ny % 2**levels or nx % 2**levels:
             raise ValueError(f"an image of ({ny}, {nx}) cannot be halved {levels} times: choose `levels`, or pad it")
-        super().__init__((_Wavelets(_weight(weight), (ny, nx), tuple(filters.rec_lo), levels),))
+        super().__init__((_Wavelets((ny, nx), above_0(weight), tuple(filters.rec_lo), levels),))
 
 
 class _Starlets(Term):
@@ -209,18 +187,13 @@ class _Starlets(Term):
     weight: Any
     bank: np.ndarray
     largest: float = eqx.field(static=True)
-    image: tuple[int, int] = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
 
     def analysis(self, x: Array) -> Array:
         """`(levels, ny, nx)`, from fine to coarse."""
-        return jnp.fft.irfft2(jnp.fft.rfft2(x) * self.bank, s=self.image)
+        return jnp.fft.irfft2(jnp.fft.rfft2(x) * self.bank, s=self.shape)
 
     def synthesis(self, coefficients: Array) -> Array:
-        return jnp.fft.irfft2(jnp.sum(jnp.fft.rfft2(coefficients) * self.bank, 0), s=self.image)
+        return jnp.fft.irfft2(jnp.sum(jnp.fft.rfft2(coefficients) * self.bank, 0), s=self.shape)
 
     def penalty(self, coefficients: Array) -> Array:
         return self.weight * jnp.sum(jnp.abs(coefficients))
@@ -270,128 +243,10 @@ class Starlets(Regularizer):
             smoother = smooth * step[0] * step[1]
             bank.append(smooth - smoother)
             smooth = smoother
-        sizes = [np.sqrt(np.sum(band**2 * _both_halves(nx)) / (ny * nx)) for band in bank]
+        sizes = [np.sqrt(np.sum(band**2 * both_halves(nx)) / (ny * nx)) for band in bank]
         scaled = np.stack([band / size for band, size in zip(bank, sizes, strict=True)])
         largest = float(np.sqrt(np.max(np.sum(scaled**2, 0))))
-        super().__init__((_Starlets(_weight(weight), scaled.astype(np.float32), largest, image),))
-
-
-class _Quadratic(Term):
-    """Half the sum of |modes of x - mean|^2 / power, with the unitary Fourier transform."""
-
-    precision: Any
-    mean: Any
-    image: tuple[int, int] = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
-
-    def penalty(self, coefficients: Array) -> Array:
-        away = coefficients - self.mean
-        return jnp.sum(away * self.times(away, self.precision)) / 2
-
-    def prox(self, coefficients: Array, step: Any) -> Array:
-        return self.mean + self.times(coefficients - self.mean, 1 / (1 + step * jnp.asarray(self.precision)))
-
-    def times(self, x: Array, spectrum: Any) -> Array:
-        """Each mode times a number."""
-        return jnp.fft.irfft2(jnp.fft.rfft2(x) * spectrum, s=self.image)
-
-    @property
-    def smooth(self) -> bool:
-        return True
-
-
-class Tikhonov(Regularizer):
-    """log density = -weight / 2 * the sum of squared values, or of their differences.
-
-    Args:
-        shape: of the image, (ny, nx).
-        weight: for each squared unit; may be traced.
-        order: 0: of the values; 1: of the differences to the next pixels, on a torus; 2: of the Laplacian.
-
-    Raises:
-        ValueError: another order, a weight that is not above 0, or no shape of an image.
-    """
-
-    def __init__(self, shape: Sequence[int], weight: Any, *, order: Literal[0, 1, 2] = 0) -> None:
-        image = check_shape(shape)
-        if order not in (0, 1, 2):
-            raise ValueError(f"the order is 0 (values), 1 (differences) or 2 (Laplacian); found {order!r}")
-        precision = jnp.asarray(_weight(weight)) * _laplacian(image) ** order
-        super().__init__((_Quadratic(precision, 0.0, image),))
-
-
-class PowerSpectrum(Correlated):
-    """A normal prior of an image that is alike everywhere on a torus: a Gaussian random field.
-
-    The unitary Fourier transform's modes of the image less its mean are independent, with the variance `power`: white
-    noise of the variance v has the power v. It is normalized, and can be drawn from; `ADMM` with it is a Wiener filter,
-    which `GaussNewtonCG` finds in fewer steps.
-
-    Args:
-        shape: of the image, (ny, nx).
-        power: above 0, for each mode as `rfft2` orders them, `(ny, nx // 2 + 1)`; or a function of the frequency
-            [cycles per pixel] that gives it, also at 0. May be traced.
-        mean: of the image, a number or `(ny, nx)`.
-
-    Raises:
-        ValueError: a power that is not above 0 everywhere or has another shape, or no shape of an image.
-    """
-
-    def __init__(self, shape: Sequence[int], power: Any, *, mean: Any = 0.0) -> None:
-        image = ny, nx = check_shape(shape)
-        if callable(power):
-            power = power(np.hypot(np.fft.fftfreq(ny)[:, None], np.fft.rfftfreq(nx)))
-        power = jnp.asarray(power, float)
-        if power.shape not in ((), (ny, nx // 2 + 1)):
-            raise ValueError(f"the power has the shape {power.shape}; rfft2 of the image has {(ny, nx // 2 + 1)}")
-        if not isinstance(power, Tracer) and not np.all(np.isfinite(power) & (np.asarray(power) > 0)):
-            raise ValueError("the power has to be finite and above 0 for every mode, the mean of the image included")
-        power = jnp.broadcast_to(power, (ny, nx // 2 + 1))
-        super().__init__((_Quadratic(1 / power, jnp.broadcast_to(jnp.asarray(mean, float), image), image),))
-
-    @property
-    def _quadratic(self) -> _Quadratic:
-        (term,) = self.terms
-        assert isinstance(term, _Quadratic)
-        return term
-
-    @property
-    def power(self) -> Array:
-        return 1 / self._quadratic.precision
-
-    @property
-    def mean(self) -> Array:
-        return self._quadratic.mean
-
-    @property
-    def variance(self) -> Array:
-        """Of each pixel, the same everywhere."""
-        weight = _both_halves(self.event_shape[1])
-        return jnp.full(self.event_shape, jnp.sum(self.power * weight) / math.prod(self.event_shape))
-
-    def coloured(self, white: Array) -> Array:
-        term = self._quadratic
-        return term.mean.astype(white.dtype) + term.times(white, jnp.sqrt(self.power).astype(white.dtype))
-
-    def whitened(self, value: Array) -> Array:
-        term = self._quadratic
-        return term.times(value - term.mean.astype(value.dtype), jnp.sqrt(term.precision).astype(value.dtype))
-
-    @property
-    def log_scale(self) -> Array:
-        return jnp.sum(jnp.log(self.power) * _both_halves(self.event_shape[1])) / 2
-
-
-def _both_halves(nx: int) -> np.ndarray:
-    """How many modes of the whole plane each column of `rfft2` stands for."""
-    both = np.full(nx // 2 + 1, 2.0)
-    both[0] = 1
-    if nx % 2 == 0:
-        both[-1] = 1
-    return both
+        super().__init__((_Starlets(image, above_0(weight), scaled.astype(np.float32), largest),))
 
 
 class Bounded(Regularizer):
@@ -424,13 +279,8 @@ class Positivity(Bounded):
 
 
 class _Box(Term):
-    image: tuple[int, int] = eqx.field(static=True)
     lower: float = eqx.field(static=True)
     upper: float = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
 
     def penalty(self, coefficients: Array) -> Array:
         """0: what is outside never counts, since methods stay inside."""
@@ -452,11 +302,6 @@ class _Box(Term):
 class _Denoised(Term):
     function: Callable[[Array, Array], Array]
     sigma: Any
-    image: tuple[int, int] = eqx.field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image
 
     def penalty(self, coefficients: Array) -> Array:
         """0: nobody knows it."""
@@ -485,4 +330,4 @@ class Denoiser(Regularizer):
 
     def __init__(self, shape: Sequence[int], function: Callable[[Array, Array], Array], sigma: Any = 1.0) -> None:
         held: Any = function if isinstance(function, eqx.Module) else jax.tree_util.Partial(function)
-        super().__init__((_Denoised(held, _weight(sigma, "sigma"), check_shape(shape)),))
+        super().__init__((_Denoised(check_shape(shape), held, above_0(sigma, "sigma")),))

@@ -147,8 +147,9 @@ class ISTA(Proximal):
     """A gradient step of the misfit, then the prox of the prior: proximal gradients, iterative shrinkage.
 
     Beck & Teboulle (2009, SIAM J. Imaging Sci. 2, 183). For any forward model and noise. Where the model is linear and
-    the noise Gaussian the step is the inverse of the largest curvature; else it is halved until the misfit falls as it
-    should. What has a distribution without a prox counts with its gradient, within its bounds.
+    the noise Gaussian the step is the inverse of the largest curvature; else it is that at the start, and halved for
+    good where the misfit does not fall as it should. What has a distribution without a prox counts with its gradient,
+    within its bounds.
 
     Attributes:
         tolerance: see `Proximal`, as for the rest.
@@ -157,16 +158,18 @@ class ISTA(Proximal):
     def check(self, problem: Problem) -> None:
         del problem
 
-    def setup(self, objective: Objective) -> Array:
-        """The inverse of the largest curvature of half the misfit."""
-        problem, linear = objective.problem, _linear(objective)
+    def setup(self, objective: Objective) -> None:
+        return None
+
+    def start(self, objective: Objective, setup: Any, parameters: dict[str, Array]) -> tuple[Any, Any]:
+        """With the step aside: the inverse of the largest curvature of half the misfit, there or everywhere."""
+        linear = _linear(objective)
         if linear is not None:
-            weights = problem.samplewise.weights(linear.prediction, objective.data)
+            weights = objective.problem.samplewise.weights(linear.prediction, objective.data)
             largest = (_SAFE * linear.norm()) ** 2 * jnp.max(weights)
         else:
-            centre = {name: priors.centre(problem.prior[name]) for name in problem.names}
-            signs = {k: jax.random.rademacher(jax.random.key(0), v.shape, v.dtype) for k, v in centre.items()}
-            push = jax.linearize(jax.grad(lambda p: self._smooth(objective, p)), centre)[1]
+            signs = {k: jax.random.rademacher(jax.random.key(0), v.shape, v.dtype) for k, v in parameters.items()}
+            push = jax.linearize(jax.grad(lambda p: self._smooth(objective, p)), parameters)[1]
 
             def turn(_: int, carry: tuple[Any, Array]) -> tuple[Any, Array]:
                 x = push(carry[0])
@@ -174,10 +177,8 @@ class ISTA(Proximal):
                 return jax.tree.map(lambda part: part / jnp.where(size > 0, size, 1), x), size
 
             largest = jax.lax.fori_loop(0, _POWER, turn, (signs, jnp.ones(())))[1]
-        return jax.lax.stop_gradient(1 / jnp.where(largest > 0, largest, 1))
-
-    def start(self, objective: Objective, setup: Any, parameters: dict[str, Array]) -> tuple[Any, Any]:
-        return parameters, setup
+        step = jax.lax.stop_gradient(1 / jnp.where(largest > 0, largest, 1))
+        return parameters, step
 
     def _smooth(self, objective: Objective, parameters: dict[str, Array]) -> Array:
         """Half the misfit, and minus the log density of what has no prox."""
@@ -210,16 +211,12 @@ class ISTA(Proximal):
             allowed = value + along + square / (2 * step) + 10 * jnp.finfo(value.dtype).eps * jnp.abs(value)
             return ~(self._smooth(objective, stepped(step)) <= allowed)
 
-        longest = jnp.minimum(2 * aside, setup * 1e3)
         step = jax.lax.while_loop(
             lambda carry: (carry[1] < _HALVINGS) & above(carry[0]),
             lambda carry: (carry[0] / 2, carry[1] + 1),
-            (jax.lax.stop_gradient(longest), jnp.zeros((), jnp.int32)),
+            (jax.lax.stop_gradient(aside), jnp.zeros((), jnp.int32)),
         )[0]
         return stepped(step), step
-
-    def final(self, aside: Any) -> Any:
-        return aside / 2  # it is doubled first
 
     def parameters(self, point: Any) -> dict[str, Array]:
         return point
@@ -254,20 +251,14 @@ class ISRA(Proximal):
         name, terms = check_image(problem, "ISRA")
         if not (is_linear(problem) and _weighted(problem)):
             raise ValueError("ISRA needs a linear operator, and Gaussian or Poisson noise: take solver=FISTA()")
-        lower = min((term.bounds[0] for term in terms), default=0.0)
-        if any(not term.smooth for term in terms) or not math.isfinite(lower):
+        if any(term.bounds != (0.0, math.inf) for term in terms):
             raise ValueError(f"ISRA knows no prior but positivity: give {name!r} imaging.Positivity, or take ADMM()")
 
     def setup(self, objective: Objective) -> None:
         return None
 
     def start(self, objective: Objective, setup: Any, parameters: dict[str, Array]) -> tuple[Any, Any]:
-        ((name, x),) = parameters.items()
-        found = linear_at(objective, {name: jnp.ones_like(x)})
-        weights = objective.problem.samplewise.weights(found.prediction, objective.data)
-        values, _ = _values(objective, found.prediction)
-        level = jnp.sum(weights * values * found.prediction) / jnp.sum(weights * found.prediction**2)
-        return {name: jnp.where(jnp.any(x > 0), jnp.maximum(x, 0), jnp.maximum(level, 1e-6))}, ()
+        return {name: jnp.where(jnp.any(x > 0), jnp.maximum(x, 0), 1) for name, x in parameters.items()}, ()
 
     def move(self, objective: Objective, setup: Any, point: Any, aside: Any) -> tuple[Any, Any]:
         found = linear_at(objective, point)

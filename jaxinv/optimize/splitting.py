@@ -19,7 +19,6 @@ from jaxinv.optimize.normal import whitened
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.proximal import Proximal, check_image, image_of, is_linear, linear_at
 from jaxinv.problem import Problem
-from jaxinv.regularizers import Term
 
 _BALANCED = 150
 """Steps after which the coupling no longer changes."""
@@ -33,12 +32,14 @@ class _Quadratic(NamedTuple):
         right: A^T W d, the image's shape.
         weights: W, the data's shape.
         spectrum: of H, or what is near it.
-        exact: whether it is.
+        analyses: of the sum of K^T K, or what is near it.
+        exact: whether both are what they stand for.
     """
 
     right: Array
     weights: Array
     spectrum: Array
+    analyses: Array
     exact: Array
 
 
@@ -66,32 +67,30 @@ class _Splitting(Proximal):
 
     def setup(self, objective: Objective) -> _Quadratic:
         problem = objective.problem
-        name, _ = image_of(problem)
+        name, terms = image_of(problem)
         zero = jnp.zeros(problem.prior[name].shape())
         found = linear_at(objective, {name: zero})
         residual, whitening = whitened(problem, found.prediction, objective.data)
         right, weights = -found.vjp(whitening * residual)[name], whitening**2
-        largest = jnp.max(weights)
+        exact = jnp.min(weights) >= (1 - 1e-5) * jnp.max(weights)
         if found.spectrum is not None:
-            exact = jnp.min(weights) >= (1 - 1e-5) * largest
-            return _Quadratic(right, weights, jnp.asarray(found.spectrum, right.dtype) * jnp.mean(weights), exact)
-        near = _nearest(lambda x: _normal(found, name, weights, x), zero)
-        return _Quadratic(right, weights, near, jnp.asarray(False))
+            spectrum = jnp.asarray(found.spectrum, right.dtype) * jnp.mean(weights)
+        else:
+            spectrum, exact = _nearest(lambda x: _normal(found, name, weights, x), zero), jnp.asarray(False)
+        analyses = jnp.zeros((), right.dtype)
+        for term in terms:
+            own = term.spectrum
+            if own is None:
+                own, exact = _nearest(lambda x, t=term: t.synthesis(t.analysis(x)), zero), jnp.asarray(False)
+            analyses = analyses + jnp.asarray(own, right.dtype)
+        return _Quadratic(right, weights, spectrum, analyses, exact)
 
     def solved(self, objective: Objective, setup: _Quadratic, coupling: Array, right: Array, start: Array) -> Array:
         """The x with H x + coupling sum K^T K x = setup.right + right."""
         name, terms = image_of(objective.problem)
         found = linear_at(objective, {name: jnp.zeros_like(start)})
-        total, exact = setup.spectrum, setup.exact
-        for term in terms:
-            if term.spectrum is None:
-                near = _nearest(lambda x, term=term: term.synthesis(term.analysis(x)), start)
-                total, exact = total + coupling * near, jnp.asarray(False)
-            else:
-                total = total + coupling * jnp.asarray(term.spectrum, start.dtype)
-        total = jnp.maximum(total, 1e-7 * jnp.max(total))
-
-        inverse = 1 / total
+        total = setup.spectrum + coupling * setup.analyses
+        inverse = 1 / jnp.maximum(total, 1e-7 * jnp.max(total))
 
         def divided(x: Array) -> Array:
             return jnp.fft.irfft2(jnp.fft.rfft2(x) * inverse, s=x.shape)
@@ -103,7 +102,7 @@ class _Splitting(Proximal):
         def solve(_: Any, right: Array) -> Array:
             start_ = jax.lax.stop_gradient(start)
             return jax.lax.cond(
-                exact,
+                setup.exact,
                 lambda: divided(right),
                 lambda: _conjugate_gradients(product, divided, right, start_, self.accuracy, self.products),
             )
@@ -132,7 +131,7 @@ class ADMM(_Splitting):
         ((name, x),) = parameters.items()
         _, terms = image_of(objective.problem)
         split = tuple(term.analysis(x) for term in terms)
-        return ({name: x}, split, tuple(jnp.zeros_like(z) for z in split)), _coupled(self.coupling, setup, terms, x)
+        return ({name: x}, split, tuple(jnp.zeros_like(z) for z in split)), _coupled(self.coupling, setup)
 
     def move(self, objective: Objective, setup: Any, point: Any, aside: Any) -> tuple[Any, Any]:
         before, split, duals = point
@@ -201,7 +200,7 @@ class HQS(_Splitting):
     def start(self, objective: Objective, setup: Any, parameters: dict[str, Array]) -> tuple[Any, Any]:
         ((name, x),) = parameters.items()
         _, terms = image_of(objective.problem)
-        coupling, count = _coupled(self.first, setup, terms, x)
+        coupling, count = _coupled(self.first, setup)
         last = jnp.where(jnp.asarray(self.last) > 0, self.last, 1e3 * coupling).astype(coupling.dtype)
         return ({name: x}, tuple(term.analysis(x) for term in terms)), (coupling, last, count)
 
@@ -224,12 +223,11 @@ class HQS(_Splitting):
         return point[0]
 
 
-def _coupled(given: Any, setup: _Quadratic, terms: tuple[Term, ...], x: Array) -> tuple[Array, Array]:
+def _coupled(given: Any, setup: _Quadratic) -> tuple[Array, Array]:
     """The first coupling, and a counter."""
-    share = sum(jnp.mean(jnp.asarray(1.0 if t.spectrum is None else t.spectrum, x.dtype)) for t in terms)
-    alike = jnp.mean(setup.spectrum) / share
+    alike = jnp.mean(setup.spectrum) / jnp.mean(setup.analyses)
     coupling = jnp.where(jnp.asarray(given) > 0, given, jnp.where(alike > 0, alike, 1))
-    return jax.lax.stop_gradient(coupling.astype(x.dtype)), jnp.zeros((), jnp.int32)
+    return jax.lax.stop_gradient(coupling.astype(setup.right.dtype)), jnp.zeros((), jnp.int32)
 
 
 def _normal(found: Any, name: str, weights: Array, x: Array) -> Array:

@@ -235,6 +235,6 @@ class HMC(Chains):
 
 def _masses(target: Target) -> dict[str, Any]:
     """The mass matrix that adaptation begins with, the identity: of very many coordinates its diagonal alone."""
-    if target.factor is None:
+    if target.large:
         return {"inverse_mass_matrix": jnp.ones(target.dimension, target.centre.dtype), "dense_mass": False}
     return {"inverse_mass_matrix": jnp.eye(target.dimension, dtype=target.centre.dtype), "dense_mass": True}

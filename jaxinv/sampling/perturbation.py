@@ -82,7 +82,11 @@ class PerturbAndOptimize(Method):
             right = pull(found.vjp(whitening * white))[0] + jax.random.normal(own, z.shape, z.dtype)
             step = jax.scipy.sparse.linalg.cg(product, right, tol=self.accuracy, maxiter=self.products, M=divided)[0]
             # The factor L is that of H^-1 = L L^T, so L^-1 = L^T H.
-            x = step if target.factor is None else jnp.matmul(target.factor.T, product(step), precision="highest")
+            x = (
+                step / target.factor
+                if target.large
+                else jnp.matmul(target.factor.T, product(step), precision="highest")
+            )
             return x, target.log_density(x)
 
         x, lp = map_in_groups(one, jax.random.split(key, self.n_draws), _TOGETHER)

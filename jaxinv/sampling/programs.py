@@ -74,10 +74,10 @@ def count_valid(problem: Problem, observed: Any) -> Array:
 
 
 @eqx.filter_jit
-def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array | None]:
+def locate_all(problem: Problem, observed: Any, known: Any, start: Any, error: Any) -> tuple[Any, Array, Array]:
     """Coordinates, centre and factor of the target of each object."""
 
-    def one(item: Any) -> tuple[Any, Array, Array | None]:
+    def one(item: Any) -> tuple[Any, Array, Array]:
         target = locate(problem, *item)
         return target.coordinates, target.centre, target.factor
 

@@ -20,6 +20,7 @@ from jaxinv.observation import Observation
 from jaxinv.optimize import GaussNewtonCG, Solver, fit
 from jaxinv.optimize.fit import default_solver
 from jaxinv.problem import Problem
+from jaxinv.regularizers import Correlated
 from jaxinv.results.arviz_adapter import as_posterior, to_arviz
 from jaxinv.results.posterior import Posterior, PosteriorRoute, PosteriorStatus
 from jaxinv.results.solution import Solution
@@ -122,9 +123,9 @@ def draw(
 
 
 def _finder(problem: Problem) -> Solver | None:
-    """What finds the modes: for many unknowns without standard errors, which nothing asks for there; and closely."""
-    chosen = default_solver(problem)
-    if isinstance(chosen, GaussNewtonCG):
+    """What finds the modes: in white coordinates without standard errors, which nothing asks for, and closely."""
+    white = all(isinstance(problem.prior[name], Correlated) for name in problem.names)
+    if white and isinstance(default_solver(problem), GaussNewtonCG):
         return GaussNewtonCG(covariance="none", accuracy=1e-4, tolerance=1e-3, relative_tolerance=1e-7, products=1000)
     return None
 

@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from jaxinv import priors
 from jaxinv.compute.small_matrices import cholesky, cholesky_solve, positive_part, solve_upper
-from jaxinv.coordinates import Coordinates
+from jaxinv.coordinates import Coordinates, Interval
 from jaxinv.noise import Samplewise
 from jaxinv.problem import Problem
 
@@ -37,7 +37,7 @@ class Target(eqx.Module):
         known: parameters known for the object.
         coordinates: opened, and adapted to the object.
         centre: `(n,)`, the mode in them.
-        factor: `(n, n)`, L; `None`: the identity, for what is too large for a matrix.
+        factor: `(n, n)`, L; of what is too large for a matrix a diagonal, `(n,)`.
     """
 
     problem: Problem
@@ -45,7 +45,7 @@ class Target(eqx.Module):
     known: dict[str, Array]
     coordinates: Coordinates
     centre: Array
-    factor: Array | None
+    factor: Array
 
     @property
     def dimension(self) -> int:
@@ -57,13 +57,13 @@ class Target(eqx.Module):
         return self.coordinates.parameters(self.moved(x))
 
     @property
-    def matrix(self) -> Array:
-        """L as a matrix, of a target that has one."""
-        return jnp.eye(self.dimension, dtype=self.centre.dtype) if self.factor is None else self.factor
+    def large(self) -> bool:
+        """Whether there is a diagonal alone."""
+        return self.factor.ndim == 1
 
     def moved(self, x: Array) -> Array:
         """The coordinates z at `x`."""
-        return self.centre + (x if self.factor is None else jnp.matmul(self.factor, x, precision="highest"))
+        return self.centre + (self.factor * x if self.large else jnp.matmul(self.factor, x, precision="highest"))
 
     def log_density(self, x: Array) -> Array:
         """The unnormalized log density of `x`; very small, but finite, where the model overflows."""
@@ -81,7 +81,7 @@ def locate(
     coordinates = problem.coordinates.opened(near, error)
     z = coordinates.vector(near)
     if len(z) > MOST_DENSE:  # no matrix; the mode is where the fit has found it
-        return Target(problem, observed, known, coordinates, z, None)
+        return Target(problem, observed, known, coordinates, z, _sizes(coordinates, error).astype(z.dtype))
     floor = coordinates.floor(z).astype(z.dtype)
     constrained = coordinates.parameters
 
@@ -130,6 +130,18 @@ def locate(
     factor, size = _unit_cholesky(found.matrix, _LEAST_DAMPING)
     inverse = solve_upper(factor, jnp.eye(len(z), dtype=z.dtype))
     return Target(problem, observed, known, coordinates, z, inverse / size[:, None])
+
+
+def _sizes(coordinates: Coordinates, error: dict[str, Array]) -> Array:
+    """`(n,)`: the standard error of each coordinate that is a parameter itself; else, or where unknown, its scale."""
+    parts = []
+    for block in coordinates.blocks:
+        size = block.scale()
+        if isinstance(block, Interval) and block.offset is None:
+            own = jnp.ravel(error[block.name])
+            size = jnp.where(jnp.isfinite(own) & (own > 0), own, size)
+        parts.append(size)
+    return jnp.concatenate(parts)
 
 
 def _derivatives(function: Callable[[Array], Array], z: Array) -> tuple[Array, Array]:

@@ -103,6 +103,17 @@ def test_it_is_a_forward_model(name: str) -> None:
     np.testing.assert_allclose(found.parameters["image"].ravel(), expected, atol=0.02)
 
 
+def test_the_first_estimate_is_flat() -> None:
+    blur, shear = imaging.Convolution(KERNEL, (6, 8)), imaging.KaiserSquires((6, 8))
+    data = np.asarray(blur(np.full((6, 8), 3.0)))
+    hole = np.ones(data.shape, bool)
+    hole[2] = False
+    (found,) = blur.knowledge.guess(jnp.where(hole, data, 0), jnp.asarray(hole))["image"]
+    np.testing.assert_allclose(found, 3.0, rtol=1e-5)
+    (found,) = shear.knowledge.guess(jnp.ones((2, 6, 8)), jnp.ones((2, 6, 8), bool))["image"]
+    np.testing.assert_allclose(found, 0.0)  # a shear says nothing of it
+
+
 def test_convolution_is_centred() -> None:
     point = np.zeros((9, 8))
     point[4, 3] = 1

@@ -60,7 +60,9 @@ def reference_admm(data: np.ndarray, coupling: float, steps: int) -> np.ndarray:
 
 @pytest.mark.usefixtures("float64")
 def test_admm_takes_the_reference_steps() -> None:
-    found = jax.jit(lambda data: iterate(deblurring(), data, 7, solver=ji.ADMM(coupling=300.0)))(DATA)
+    found = jax.jit(
+        lambda data: iterate(deblurring(), data, 7, {"image": np.zeros((N, N))}, solver=ji.ADMM(coupling=300.0))
+    )(DATA)
     np.testing.assert_allclose(found["image"], reference_admm(DATA, 300.0, 7), atol=1e-6)
 
 
@@ -133,12 +135,11 @@ def test_poisson_noise() -> None:
         image = image * np.asarray(BLUR.adjoint(counts / np.asarray(BLUR(image))))
     np.testing.assert_allclose(found.parameters["image"], image, rtol=1e-3)
 
-    prior = imaging.TotalVariation((N, N), 0.3) + imaging.Bounded((N, N), 0.1)
+    # The bound is where the mean of the counts is none: the start has to be elsewhere.
+    prior = imaging.TotalVariation((N, N), 0.3) + imaging.Positivity((N, N))
     problem = ji.Problem(BLUR, ji.noise.Poisson(), {"image": prior})
-    flat = {"image": np.full((N, N), 5.0)}
     each = [
-        ji.fit(problem, counts, initial=flat, solver=solver)
-        for solver in (ji.PDHG(tolerance=1e-5, max_iterations=10000), ji.FISTA(tolerance=1e-5))
+        ji.fit(problem, counts, solver=solver) for solver in (ji.PDHG(tolerance=1e-5, max_iterations=10000), ji.FISTA())
     ]
     costs = [cost(problem, counts, one.parameters["image"]) for one in each]
     assert costs[0] == pytest.approx(costs[1], rel=1e-3)
@@ -237,6 +238,13 @@ PROBLEMS: list[tuple[Callable[[], object], str]] = [
         "PDHG needs a linear operator",
     ),
     (lambda: ji.fit(deblurring(), DATA, solver=ji.ISRA()), "ISRA knows no prior but positivity"),
+    *(
+        (
+            lambda prior=prior: ji.fit(ji.Problem(BLUR, GAUSS, {"image": prior}), DATA, solver=ji.ISRA()),
+            "ISRA knows no prior but positivity",
+        )
+        for prior in (imaging.Bounded((N, N), 0.0, 1.0), imaging.Tikhonov((N, N), 1.0) + imaging.Positivity((N, N)))
+    ),
     (lambda: iterate(deblurring(), DATA, 0, solver=ji.ADMM()), "`steps` is a whole number above 0; found 0"),
     (
         lambda: ji.fit(

@@ -75,6 +75,19 @@ def test_few_unknowns_have_a_matrix() -> None:
     assert ratio.std() < 0.03
 
 
+def test_many_unknowns_without_correlations_move_by_their_errors() -> None:
+    """1200 normal parameters, each seen once: chains start and step in units of the fit's errors."""
+    scale = np.logspace(-3, 1, 1200)
+    prior = {"x": dist.Normal(0.0, 10 * scale).to_event(1)}
+    problem = ji.Problem(lambda p: p["x"], ji.noise.Gaussian(scale), prior)
+    _, data = problem.simulate(jax.random.key(0))
+    method = ji.HMC(n_chains=2, n_warmup=60, n_draws=100, max_doublings=0)
+    found = ji.draw(problem, data, key=jax.random.key(1), method=method)
+    ratio = found.standard_deviation()["x"] / (scale * np.sqrt(100 / 101))
+    assert ratio.mean() == pytest.approx(1, abs=0.06)
+    assert found.r_hat["x"].max() < 1.2
+
+
 def test_what_is_wrong_is_said() -> None:
     data = np.zeros((2, *SHAPE), np.float32)
     with pytest.raises(ValueError, match="Laplace makes a covariance matrix, and 1152 numbers are inferred: take Pert"):
