@@ -47,12 +47,13 @@ class _Splitting(Proximal):
     """What the two methods share.
 
     Attributes:
-        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients.
+        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients; well below
+            the tolerance, which is not met otherwise.
         products: of the operator and its transpose, at most, for each step.
         tolerance: see `Proximal`, as for the rest.
     """
 
-    accuracy: float = 1e-4
+    accuracy: float = 1e-5
     products: int = eqx.field(static=True, default=50)
 
     def check(self, problem: Problem) -> None:
@@ -119,7 +120,8 @@ class ADMM(_Splitting):
         coupling: rho; 0: begun where misfit and prior weigh the same in the quadratic, and balanced in the first steps
             by the relative residuals (Wohlberg 2017).
         relaxation: 1 to 1.9.
-        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients.
+        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients; well below
+            the tolerance, which is not met otherwise.
         products: of the operator and its transpose, at most, for each step.
         tolerance: see `Proximal`, as for the rest.
     """
@@ -188,7 +190,8 @@ class HQS(_Splitting):
         first: the coupling of the first step; 0: where misfit and prior weigh the same in the quadratic.
         last: that of the last step; 0: a thousand times the first.
         steps: from one to the other, in equal ratios.
-        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients.
+        accuracy: relative residual to which the quadratic is solved where that takes conjugate gradients; well below
+            the tolerance, which is not met otherwise.
         products: of the operator and its transpose, at most, for each step.
         tolerance: not used.
     """

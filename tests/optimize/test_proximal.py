@@ -117,7 +117,9 @@ def test_admm_by_conjugate_gradients(case: str) -> None:
         radon = imaging.Radon(N, np.arange(0, 180, 20.0))
         problem = ji.Problem(radon, ji.noise.Gaussian(0.1), {"image": imaging.TotalVariation((N, N), 5.0)})
         data = np.asarray(radon(TRUTH)) + 0.1 * RNG.normal(size=(9, N))
-    found = ji.fit(problem, data.astype(np.float32)).parameters
+    fit = ji.fit(problem, data.astype(np.float32))
+    assert fit.status == ji.Status.CONVERGED
+    found = fit.parameters
     step = jax.jit(lambda data, start: iterate(problem, data, 20, start, solver=ji.FISTA()))
     again = step(data, found)
     assert found["image"].std() > 0.2
