@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv import plot as plot
     from jaxinv import priors as priors
     from jaxinv import spectra as spectra
+    from jaxinv.amortization import ImageEstimate as ImageEstimate
     from jaxinv.amortization import NormalizingFlow as NormalizingFlow
     from jaxinv.amortization import PointEstimate as PointEstimate
     from jaxinv.amortization import adapt as adapt
@@ -101,6 +102,7 @@ _NAMES = {
     "LearnedSteps": "unrolling.settings",
     "LevenbergMarquardt": "optimize",
     "NUTS": "sampling",
+    "ImageEstimate": "amortization.settings",
     "NormalizingFlow": "amortization.settings",
     "Observation": "observation",
     "Parameter": "forward",

@@ -85,6 +85,8 @@ class Knowledge(NamedTuple):
         affine: two parameters in which the prediction is linear; `None`: there are none. Of both kinds, the best value
             given all other parameters has a closed form.
         symmetry: exact symmetries that move data and parameters together; `None`: none are known.
+        inverse: `(values, valid) -> estimates`: the classical answer in one pass that a network improves on (filtered
+            back-projection), linear in the values where all are valid; `None`: there is none.
         working_set: numbers that the model holds at a time for one object beside its prediction and Jacobian, where
             they are many: a CPU works on as many objects together as its cache has room for.
     """
@@ -95,4 +97,5 @@ class Knowledge(NamedTuple):
     rotation: Rotation | None = None
     affine: Affine | None = None
     symmetry: Symmetry | None = None
+    inverse: Callable[[Array, Array], dict[str, Array]] | None = None
     working_set: int = 0

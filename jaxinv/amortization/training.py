@@ -17,8 +17,9 @@ from jaxinv import priors
 from jaxinv.amortization.coding import AnswerCoding, DataCoding, framed
 from jaxinv.amortization.estimator import PointEstimator
 from jaxinv.amortization.flow import Flow
+from jaxinv.amortization.images import ImageEstimator, train_images
 from jaxinv.amortization.posterior import train_flow
-from jaxinv.amortization.settings import NormalizingFlow, PointEstimate
+from jaxinv.amortization.settings import ImageEstimate, NormalizingFlow, PointEstimate
 from jaxinv.amortization.simulation import Lesson, Source
 from jaxinv.compute import batch
 from jaxinv.compute.groups import map_in_groups
@@ -51,7 +52,7 @@ ADAPTATION = Training(
 
 def amortize(
     problem: Problem,
-    method: PointEstimate | NormalizingFlow | None = None,
+    method: PointEstimate | ImageEstimate | NormalizingFlow | None = None,
     training: Training | None = None,
     *,
     key: PRNGKeyArray,
@@ -60,23 +61,25 @@ def amortize(
     conditions: Conditions | None = None,
     keeper: Keeper | None = None,
     progress: bool = True,
-) -> PointEstimator | Flow:
+) -> PointEstimator | ImageEstimator | Flow:
     """Train a network that answers for an object in one pass.
 
     Args:
         problem: forward model, noise and prior.
-        method: a point estimate with errors (the default), or a posterior.
+        method: a point estimate with errors (the default), an image, or a posterior.
         training: settings of the training; those of a posterior are by default of a short one.
         key: of all that is drawn.
         data: real data, `(*batch, *prediction_shape)`, to be trained on beside simulated ones, or alone
-            (`PointEstimate(real=1)`): scored by the misfit, since their truth is not known.
+            (`PointEstimate(real=1)`): scored by the misfit, since their truth is not known. For an
+            `ImageEstimate(loss="pairs")`, pairs with independent noise, `(n, 2, *prediction_shape)`.
         fixed: parameters known of each real object.
         conditions: the range of noise levels and of what is known of each object.
         keeper: keeps the state of the training, so that it can be gone on with.
         progress: show a bar with the loss, the rate and the time left.
 
     Returns:
-        A `PointEstimator`, to be called as `estimator(problem, data)`; or a `Flow`, a method of `sample`.
+        A `PointEstimator` or `ImageEstimator`, to be called as `estimator(problem, data)`; or a `Flow`, a method of
+        `sample`.
 
     Raises:
         ValueError: a setting out of its range, data that the method cannot use, or conditions that the problem does not
@@ -85,6 +88,12 @@ def amortize(
     """
     method, conditions = method or PointEstimate(), conditions or Conditions()
     conditions.check(problem)
+    if isinstance(method, ImageEstimate):
+        if fixed:
+            raise ValueError(f"an image estimate is told nothing but the noise; `fixed` names {[*fixed]}")
+        return train_images(
+            problem, method, training, key=key, data=data, conditions=conditions, keeper=keeper, progress=progress
+        )
     if data is not None and (isinstance(method, NormalizingFlow) or method.loss != "misfit"):
         raise ValueError('real data have no truth to train on: use PointEstimate(loss="misfit"), or leave `data` out')
     if isinstance(method, NormalizingFlow):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxinv.imaging.radon import Radon as Radon
     from jaxinv.imaging.random_fields import PowerSpectrum as PowerSpectrum
     from jaxinv.imaging.random_fields import Tikhonov as Tikhonov
+    from jaxinv.imaging.random_images import DeadLeaves as DeadLeaves
     from jaxinv.imaging.regularizers import Bounded as Bounded
     from jaxinv.imaging.regularizers import Denoiser as Denoiser
     from jaxinv.imaging.regularizers import Positivity as Positivity
@@ -34,6 +35,7 @@ _NAMES = {
     "Composition": "operator",
     "Convolution": "convolution",
     "Bounded": "regularizers",
+    "DeadLeaves": "random_images",
     "Denoiser": "regularizers",
     "Positivity": "regularizers",
     "PowerSpectrum": "random_fields",

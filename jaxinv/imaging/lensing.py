@@ -67,6 +67,10 @@ class KaiserSquires(LinearOperator):
         """Of a shear; below the Nyquist frequency it is the convergence (`convergence`), without its mean."""
         return self._together(data, self.kernel)
 
+    def estimated(self, data: Array) -> Array:
+        """The convergence after Kaiser & Squires, without a B mode."""
+        return self.convergence(data)[0]
+
     def convergence(self, shear: Any) -> tuple[Array, Array]:
         """The estimate of Kaiser & Squires, and the B mode, which is noise and systematics; `(ny, nx)` each.
 

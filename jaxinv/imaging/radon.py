@@ -68,6 +68,10 @@ class Radon(LinearOperator):
     def transposed(self, data: Array) -> Array:
         return linear_map(self.rays.back_projected, self.rays.projected, data)
 
+    def estimated(self, data: Array) -> Array:
+        """By `filtered_back_projection`."""
+        return self.filtered_back_projection(data)
+
     def filtered_back_projection(self, data: Any) -> Array:
         """The image of projections at evenly spread angles over 180 degrees, by the ramp filter (Kak & Slaney 1988).
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxinv.networks.convolutional import SpectrumDecoder, SpectrumEncoder
 from jaxinv.networks.dense import MLP, ResidualMLP
 from jaxinv.networks.flow import ConditionalFlow
+from jaxinv.networks.images import ImageUNet, LocalNetwork
 from jaxinv.networks.recurrent import Recurrent
 
 KINDS: dict[str, Any] = {
@@ -22,6 +23,8 @@ KINDS: dict[str, Any] = {
     "encoder": SpectrumEncoder,
     "recurrent": Recurrent,
     "flow": ConditionalFlow,
+    "unet": ImageUNet,
+    "local": LocalNetwork,
 }
 
 
@@ -49,6 +52,7 @@ class Network(eqx.Module):
         if kind not in KINDS:
             raise ValueError(f"there is no network {kind!r} (there are {', '.join(KINDS)})")
         try:
+            settings = {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}  # as from a card
             graph, weights = nnx.split(KINDS[kind](**settings, rngs=nnx.Rngs(key)))
         except TypeError as error:
             raise ValueError(f"the network {kind!r}: {error}") from None
