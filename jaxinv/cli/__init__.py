@@ -22,6 +22,9 @@ _COMMANDS = {
     "synthesize": ("jaxinv.cli.synthesize:synthesize", "Stokes spectra from parameters, or from maps"),
     "restore": ("jaxinv.cli.restore:restore", "the object behind a burst of short exposures"),
     "stars": ("jaxinv.cli.stars:stars", "double stars from a burst: separation, angle, magnitudes"),
+    "deconvolve": ("jaxinv.cli.reconstruct:deconvolve", "what is behind a known point spread function"),
+    "tomography": ("jaxinv.cli.reconstruct:tomography", "slices through an object from its projections"),
+    "massmap": ("jaxinv.cli.reconstruct:massmap", "the mass that shears the images of galaxies"),
     "simulate-burst": ("jaxinv.cli.simulate_burst:simulate_burst", "images through the atmosphere and a telescope"),
     "lines": ("jaxinv.cli.lines:lines", "the spectral lines that are known"),
     "demo": ("jaxinv.cli.demo:demo", "see it work on a simulated sunspot"),
@@ -29,7 +32,7 @@ _COMMANDS = {
 """Where each is, and what it gives: imported only when it is asked for."""
 _HELP = """\
 Invert observations: from Stokes spectra to maps of the magnetic field and velocity with error bars; from bursts of
-short exposures to the object behind the atmosphere.
+short exposures to the object behind the atmosphere; from blurred images, projections and galaxy shapes to images.
 
 `jaxinv COMMAND --help` says more; --debug shows where in the code an error arose.
 """

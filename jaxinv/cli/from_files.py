@@ -43,10 +43,10 @@ def invert(
 
 
 def open(path: str | os.PathLike[str]) -> Any:
-    """A result, from the file that a command wrote: maps, a restored burst, measured stars.
+    """A result, from the file that a command wrote: maps, a restored burst, measured stars, images.
 
     Maps also from a Zarr store, and from that of a run that is not finished. See [jaxinv.io.read_product][],
-    [jaxinv.io.read_restoration][] and [jaxinv.io.read_star_system][].
+    [jaxinv.io.read_restoration][], [jaxinv.io.read_star_system][] and [jaxinv.io.read_reconstruction][].
     """
     return io.read_result(path)
 

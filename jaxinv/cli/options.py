@@ -20,7 +20,7 @@ COMMAND_LINE: contextvars.ContextVar[str] = contextvars.ContextVar("COMMAND_LINE
 
 _HEADINGS = (
     "what most observations need", "what", "telescope", "camera", "turbulence", "exposures", "truth", "data", "noise",
-    "instrument", "model", "method", "sampler", "solver", "restoration", "stars", "output", "running",
+    "instrument", "model", "method", "sampler", "solver", "restoration", "reconstruction", "stars", "output", "running",
 )  # fmt: skip
 GROUPS = {name: Group(name, sort_key=k) for k, name in enumerate(_HEADINGS)}
 """The headings of the help, in their order."""

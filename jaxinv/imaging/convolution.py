@@ -71,8 +71,11 @@ class Convolution(LinearOperator):
         return super().transposed(data)
 
     def estimated(self, data: Array) -> Array:
-        """The data themselves where the border is periodic: to sharpen them takes more than one pass."""
-        return data if self.border == "periodic" else super().estimated(data)
+        """The data themselves, continued by their borders: to sharpen them takes more than one pass."""
+        if self.border == "periodic":
+            return data
+        around = [(a, n - m - a) for a, n, m in zip(self._corner, self.shape, self.output_shape)]
+        return jnp.pad(data, around, mode="edge")
 
     def _filtered(self, image: Array, transfer: Array) -> Array:
         return jnp.fft.irfft2(jnp.fft.rfft2(image) * transfer, s=self.shape)

@@ -182,10 +182,11 @@ class Wavelets(Regularizer):
 
 
 class _Starlets(Term):
-    """weight * the sum of the absolute coefficients of every scale but the coarsest, each in units of its noise."""
+    """weight * the sum of the absolute coefficients of every scale but the coarsest, times the noise of the scale."""
 
     weight: Any
     bank: np.ndarray
+    sizes: np.ndarray
     largest: float = eqx.field(static=True)
 
     def analysis(self, x: Array) -> Array:
@@ -196,10 +197,10 @@ class _Starlets(Term):
         return jnp.fft.irfft2(jnp.sum(jnp.fft.rfft2(coefficients) * self.bank, 0), s=self.shape)
 
     def penalty(self, coefficients: Array) -> Array:
-        return self.weight * jnp.sum(jnp.abs(coefficients))
+        return self.weight * jnp.sum(jnp.abs(coefficients) * self.sizes[:, None, None])
 
     def prox(self, coefficients: Array, step: Any) -> Array:
-        return _shrunk(coefficients, step * self.weight)
+        return _shrunk(coefficients, step * self.weight * self.sizes[:, None, None])
 
     @property
     def unitary(self) -> bool:
@@ -218,11 +219,12 @@ class Starlets(Regularizer):
     """log density = -weight * the sum of |coefficients| of the isotropic undecimated wavelet transform on a torus.
 
     Starck, Fadili & Murtagh (2007, IEEE Trans. Image Process. 16, 297): scales of B3 splines, suited to round objects
-    such as clusters. Each scale is divided by the standard deviation that white noise of 1 has in it.
+    such as clusters. Each scale counts as many times as white noise of the standard deviation 1 has in it: the weight
+    k / sigma lets pass what is above k sigma of the scale's own noise.
 
     Args:
         shape: of the image, (ny, nx).
-        weight: for each unit of a coefficient so normalized; may be traced.
+        weight: for each unit of a coefficient, times the scale's noise; may be traced.
         levels: scales, the coarsest residual not counted.
 
     Raises:
@@ -244,9 +246,9 @@ class Starlets(Regularizer):
             bank.append(smooth - smoother)
             smooth = smoother
         sizes = [np.sqrt(np.sum(band**2 * both_halves(nx)) / (ny * nx)) for band in bank]
-        scaled = np.stack([band / size for band, size in zip(bank, sizes, strict=True)])
-        largest = float(np.sqrt(np.max(np.sum(scaled**2, 0))))
-        super().__init__((_Starlets(image, above_0(weight), scaled.astype(np.float32), largest),))
+        stacked, noise = np.stack(bank).astype(np.float32), np.asarray(sizes, np.float32)
+        largest = float(np.sqrt(np.max(np.sum(np.square(stacked), 0))))
+        super().__init__((_Starlets(image, above_0(weight), stacked, noise, largest),))
 
 
 class Bounded(Regularizer):

@@ -9,6 +9,12 @@ from jaxinv.io.errors import InputError as InputError
 from jaxinv.io.images import provenance_of as provenance_of
 from jaxinv.io.products import read_product as read_product
 from jaxinv.io.products import write_product as write_product
+from jaxinv.io.reconstructions import read_angles as read_angles
+from jaxinv.io.reconstructions import read_catalogue as read_catalogue
+from jaxinv.io.reconstructions import read_images as read_images
+from jaxinv.io.reconstructions import read_reconstruction as read_reconstruction
+from jaxinv.io.reconstructions import read_shear as read_shear
+from jaxinv.io.reconstructions import write_reconstruction as write_reconstruction
 from jaxinv.io.restorations import read_restoration as read_restoration
 from jaxinv.io.restorations import write_restoration as write_restoration
 from jaxinv.io.results import read_result as read_result

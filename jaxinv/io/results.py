@@ -8,12 +8,13 @@ from typing import Any
 
 from jaxinv.io.fits import open_fits
 from jaxinv.io.products import read_product
+from jaxinv.io.reconstructions import read_reconstruction
 from jaxinv.io.restorations import read_restoration
 from jaxinv.io.stars import read_star_system
 
 
 def read_result(path: str | os.PathLike[str]) -> Any:
-    """A product on a map, a restored burst (`Restoration`) or measured stars (`StarSystem`).
+    """A product on a map, a restored burst (`Restoration`) measured stars (`StarSystem`) or images (`Reconstruction`).
 
     Raises:
         InputError: the file is missing, damaged, or something else.
@@ -25,4 +26,6 @@ def read_result(path: str | os.PathLike[str]) -> Any:
             return read_restoration(path)
         if {"STARS", "FRAMES"} <= parts:
             return read_star_system(path)
+        if {"IMAGES", "RESIDUAL"} <= parts:
+            return read_reconstruction(path)
     return read_product(path)

@@ -18,6 +18,7 @@ from jaxinv.optimize import fixed_point
 from jaxinv.optimize.normal import whitened
 from jaxinv.optimize.objective import Objective
 from jaxinv.optimize.proximal import Proximal, check_image, image_of, is_linear, linear_at
+from jaxinv.optimize.translation_invariant import nearest_spectrum
 from jaxinv.problem import Problem
 
 _BALANCED = 150
@@ -77,12 +78,12 @@ class _Splitting(Proximal):
         if found.spectrum is not None:
             spectrum = jnp.asarray(found.spectrum, right.dtype) * jnp.mean(weights)
         else:
-            spectrum, exact = _nearest(lambda x: _normal(found, name, weights, x), zero), jnp.asarray(False)
+            spectrum, exact = nearest_spectrum(lambda x: _normal(found, name, weights, x), zero), jnp.asarray(False)
         analyses = jnp.zeros((), right.dtype)
         for term in terms:
             own = term.spectrum
             if own is None:
-                own, exact = _nearest(lambda x, t=term: t.synthesis(t.analysis(x)), zero), jnp.asarray(False)
+                own, exact = nearest_spectrum(lambda x, t=term: t.synthesis(t.analysis(x)), zero), jnp.asarray(False)
             analyses = analyses + jnp.asarray(own, right.dtype)
         return _Quadratic(right, weights, spectrum, analyses, exact)
 
@@ -235,21 +236,6 @@ def _coupled(given: Any, setup: _Quadratic) -> tuple[Array, Array]:
 
 def _normal(found: Any, name: str, weights: Array, x: Array) -> Array:
     return found.vjp(weights * found.jvp({name: x}))[name]
-
-
-def _nearest(product: Any, like: Array) -> Array:
-    """Eigenvalues, above 0, of a translation-invariant operator near a positive one, for a preconditioner.
-
-    From its response to a point in the middle, scaled to its trace (Hutchinson's estimate).
-    """
-    middle = tuple(n // 2 for n in like.shape)
-    point = jnp.zeros_like(like).at[middle].set(1)
-    seen = jnp.real(jnp.fft.rfft2(jnp.roll(product(point), [-m for m in middle], (0, 1))))
-    signs = jax.random.rademacher(jax.random.key(0), like.shape, like.dtype)
-    trace = jnp.mean(signs * product(signs))
-    centre = jnp.mean(jnp.fft.irfft2(seen, s=like.shape)[0, 0])
-    seen = jnp.where(centre > 0, seen * trace / jnp.where(centre > 0, centre, 1), trace)
-    return jax.lax.stop_gradient(jnp.maximum(seen, 1e-3 * jnp.maximum(trace, 1e-30)))
 
 
 def _conjugate_gradients(product: Any, divided: Any, right: Array, start: Array, accuracy: Any, most: int) -> Array:

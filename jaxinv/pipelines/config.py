@@ -411,3 +411,102 @@ class StarsConfig:
     modes: Count = option(200, "Karhunen-Loeve modes of each wavefront", "stars", ge=3)
     starts: Count = option(16, "of each wavefront, drawn from the prior, against wrong ones", "stars", ge=1)
     seed: Seed = option(0, "of the starts", "stars")
+
+
+_RECONSTRUCTION = "reconstruction"
+_STRENGTH = (
+    "of the regularization: its weight, or the noise level that the network is told; default: such that chi2 is 1"
+)
+_NETWORK = "folder of a trained image network for plug and play; default: the one that comes with jaxinv"
+_LEVEL = "standard deviation of the noise in the unit of the data; default: measured"
+
+
+@options
+class DeconvolveConfig:
+    """Options of `deconvolve`: by which method, with how much noise."""
+
+    method: Literal["tv", "wavelets", "starlets", "pnp", "wiener", "richardson-lucy"] = option(
+        "tv",
+        "tv (total variation), wavelets, starlets, pnp (a network as the prior), wiener (with errors), or "
+        "richardson-lucy (Poisson noise)",
+        _RECONSTRUCTION,
+    )
+    noise: Positive | None = option(None, _LEVEL, "noise")
+    gain: Positive = option(1.0, "electrons in a unit of the data, for richardson-lucy", "noise")
+    strength: Positive | None = option(None, _STRENGTH, _RECONSTRUCTION)
+    signed: bool = option(False, "the image may be negative", _RECONSTRUCTION)
+    border: Literal["open", "periodic"] = option(
+        "open", "open: the scene goes on beyond the border; periodic: what leaves comes in (quicker)", _RECONSTRUCTION
+    )
+    iterations: Count = option(500, "at most; of richardson-lucy exactly", _RECONSTRUCTION, ge=1)
+    draws: Steps = option(100, "from the posterior, for the errors of wiener", _RECONSTRUCTION)
+    network: Text | None = option(None, _NETWORK, _RECONSTRUCTION)
+    seed: Seed = option(0, "of the draws", _RECONSTRUCTION)
+
+
+@options
+class TomographyConfig:
+    """Options of `tomography`: by which method, at which angles."""
+
+    method: Literal["fbp", "tv", "wavelets", "starlets", "pnp", "wiener"] = option(
+        "tv",
+        "fbp (filtered back-projection), tv (total variation), wavelets, starlets, pnp (a network as the prior), or "
+        "wiener (with errors)",
+        _RECONSTRUCTION,
+    )
+    span: Positive | None = option(
+        None, "the angles are evenly spread over so many degrees, from 0, the end excluded", "data"
+    )
+    noise: Positive | None = option(None, _LEVEL, "noise")
+    strength: Positive | None = option(None, _STRENGTH, _RECONSTRUCTION)
+    signed: bool = option(False, "the image may be negative", _RECONSTRUCTION)
+    smoothing: NotNegative = option(0.0, "of fbp: full width at half maximum of a Gaussian [pixel]", _RECONSTRUCTION)
+    iterations: Count = option(500, "at most", _RECONSTRUCTION, ge=1)
+    draws: Steps = option(100, "for the errors of fbp and wiener", _RECONSTRUCTION)
+    network: Text | None = option(None, _NETWORK, _RECONSTRUCTION)
+    seed: Seed = option(0, "of the draws", _RECONSTRUCTION)
+
+
+@options
+class MassmapConfig:
+    """Options of `massmap`: by which method, in which frame the shear is stated."""
+
+    method: Literal["kaiser-squires", "wiener", "sparse", "pnp"] = option(
+        "wiener",
+        "kaiser-squires, wiener (a Gaussian random field: posterior mean and errors), sparse (starlets), or pnp (a "
+        "network as the prior)",
+        _RECONSTRUCTION,
+    )
+    columns: Mapping[str, Text] = option(
+        {},
+        "of a catalogue, e.g. x=ra y=dec shear1=e1 shear2=e2 weight=w; default: those with a usual name",
+        "data",
+    )
+    coordinates: Literal["auto", "sky", "plane"] = option(
+        "auto", "of the positions: sky (degrees, right ascension first) or plane; auto: by the columns' names", "data"
+    )
+    pixel_scale: Text | None = option(
+        None, "of the map: arcmin on the sky, the unit of x in the plane; default: ten galaxies in a pixel", "data"
+    )
+    shear_x: Literal["auto", "right", "left"] = option(
+        "auto",
+        "whether x of the frame of the shear grows with the columns (right) or against them (left); auto: as that of "
+        "the positions",
+        "data",
+    )
+    shear_y: Literal["up", "down"] = option("up", "whether its y grows with the rows", "data")
+    noise: Positive | None = option(
+        None, "of each component of the shear: of a galaxy, or of a pixel of maps; default: measured", "noise"
+    )
+    strength: Positive | None = option(
+        None,
+        "of sparse: details are kept from so many sigma on (default: 3); of pnp: sigma that the network is told (0.5)",
+        _RECONSTRUCTION,
+    )
+    smoothing: NotNegative = option(
+        4.0, "of kaiser-squires: full width at half maximum of a Gaussian [pixel]", _RECONSTRUCTION
+    )
+    iterations: Count = option(500, "at most", _RECONSTRUCTION, ge=1)
+    draws: Steps = option(100, "for the errors of kaiser-squires and wiener", _RECONSTRUCTION)
+    network: Text | None = option(None, _NETWORK, _RECONSTRUCTION)
+    seed: Seed = option(0, "of the draws", _RECONSTRUCTION)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv.plot.posteriors import calibration as calibration
     from jaxinv.plot.posteriors import corner as corner
     from jaxinv.plot.posteriors import trace as trace
+    from jaxinv.plot.reconstructions import reconstruction as reconstruction
     from jaxinv.plot.restorations import restoration as restoration
     from jaxinv.plot.spectra import profiles as profiles
     from jaxinv.plot.star_systems import stars as stars
@@ -37,6 +38,7 @@ _NAMES = {
     "profiles": "spectra",
     "quicklook": "mapping",
     "responses": "depth",
+    "reconstruction": "reconstructions",
     "restoration": "restorations",
     "stars": "star_systems",
     "save": "style",

@@ -13,6 +13,7 @@ from jaxinv.compute.groups import map_in_groups
 from jaxinv.coordinates import Whitened
 from jaxinv.linearization import Linear
 from jaxinv.optimize.normal import whitened
+from jaxinv.optimize.translation_invariant import nearest_spectrum
 from jaxinv.problem import Problem
 from jaxinv.regularizers import Correlated
 from jaxinv.results.posterior import PosteriorRoute
@@ -98,10 +99,14 @@ def _neighbour(coordinates: Any, found: Any, whitening: Array) -> Any:
     block = coordinates.blocks[0]
     if len(coordinates.blocks) != 1 or not isinstance(block, Whitened) or not isinstance(found, Linear):
         return None
-    if found.spectrum is None or block.prior.power is None:
+    if block.prior.power is None:
         return None
-    shape = block.prior.shape()
-    inverse = 1 / (1 + jnp.mean(whitening**2) * found.spectrum * block.prior.power)
+    shape, name = block.prior.shape(), block.name
+    if found.spectrum is not None:
+        own = jnp.mean(whitening**2) * found.spectrum
+    else:
+        own = nearest_spectrum(lambda x: found.vjp(whitening**2 * found.jvp({name: x}))[name], jnp.zeros(shape))
+    inverse = 1 / (1 + own * block.prior.power)
 
     def divided(x: Array) -> Array:
         image = jnp.fft.rfft2(x.reshape(shape)) * inverse.astype(x.dtype)
