@@ -64,6 +64,9 @@ def implicit(move: Callable[[Any], Any], point: Any, *, tolerance: float, most: 
         return until(advance, lambda state: ~(state[1] > tolerance), start, most)[0][0]
 
     def tangent(difference: Callable[[Any], Any], right: Any) -> Any:
+        # Parts of a point that do not depend on what is varied: JAX transposes no solve with some of them constant.
+        nothing = 0 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(right))
+        right = jax.tree.map(lambda leaf: leaf + nothing.astype(leaf.dtype), right)
         return jax.lax.custom_linear_solve(difference, right, inverse, transpose_solve=inverse)
 
     return jax.lax.custom_root(

@@ -196,6 +196,22 @@ def test_the_answer_is_differentiated_at_the_fixed_point(solver: ji.Solver) -> N
 
 
 @pytest.mark.usefixtures("float64")
+def test_an_answer_of_which_parts_do_not_depend_on_what_is_varied() -> None:
+    """The image is made of the copies, so that only these depend on the weight."""
+
+    @jax.jit
+    def error(weight: jax.Array) -> jax.Array:
+        solver = ji.ADMM(tolerance=1e-9, coupling=300.0, max_iterations=20000)
+        prior = imaging.TotalVariation((N, N), weight)
+        found = ji.solve(ji.Problem(BLUR, GAUSS, {"image": prior}), DATA, solver=solver)
+        return jnp.sum((found.parameters["image"] - TRUTH) ** 2)
+
+    at, small = jnp.asarray(10.0), 1e-4
+    expected = (error(at + small) - error(at - small)) / (2 * small)
+    assert float(jax.grad(error)(at)) == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.usefixtures("float64")
 def test_unrolled_steps_are_differentiated() -> None:
     def error(weight: jax.Array, rematerialized: bool) -> jax.Array:
         problem = ji.Problem(BLUR, GAUSS, {"image": imaging.TotalVariation((N, N), weight)})
