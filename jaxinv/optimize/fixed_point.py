@@ -65,7 +65,8 @@ def implicit(move: Callable[[Any], Any], point: Any, *, tolerance: float, most: 
 
     def tangent(difference: Callable[[Any], Any], right: Any) -> Any:
         # Parts of a point that do not depend on what is varied: JAX transposes no solve with some of them constant.
-        nothing = 0 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(right))
+        first, *others = (jnp.sum(leaf) for leaf in jax.tree.leaves(right))
+        nothing = 0 * sum(others, first)
         right = jax.tree.map(lambda leaf: leaf + nothing.astype(leaf.dtype), right)
         return jax.lax.custom_linear_solve(difference, right, inverse, transpose_solve=inverse)
 
