@@ -114,9 +114,9 @@ def massmap(
     """Map the matter that shears the images of the galaxies behind it: the convergence, up to its mean.
 
     A catalogue is laid on a grid, on the sky with world coordinates. Around a mass galaxies are stretched tangentially:
-    a mirrored frame of the shear turns the signal into the B_MODE, which holds nothing but noise where all is well. The
-    file holds the CONVERGENCE first, then ERROR where the method has one, B_MODE, COVERAGE (galaxies in each pixel),
-    and RESIDUAL in units of the noise.
+    in a mirrored frame of the shear a mass has four lobes in place of a peak, and as much signal in the B_MODE, which
+    holds nothing but noise where all is well. The file holds the CONVERGENCE first, then ERROR where the method has
+    one, B_MODE, COVERAGE (galaxies in each pixel), and RESIDUAL in units of the noise.
 
         jaxinv massmap catalogue.fits --pixel-scale "0.5 arcmin" -o mass.fits
         jaxinv massmap catalogue.csv --columns x=RA y=DEC shear1=e1 shear2=e2 --method sparse -o clusters.fits

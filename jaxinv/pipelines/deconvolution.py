@@ -10,7 +10,14 @@ import numpy as np
 
 from jaxinv import imaging
 from jaxinv.pipelines.config import DeconvolveConfig
-from jaxinv.pipelines.reconstruction import DENOISER, Recipe, ReconstructionPlan, ReconstructionRun, measured_noise
+from jaxinv.pipelines.reconstruction import (
+    DENOISER,
+    Recipe,
+    ReconstructionPlan,
+    ReconstructionRun,
+    check_used,
+    measured_noise,
+)
 from jaxinv.results.reconstruction import Reconstruction
 
 _HALVED = 16
@@ -38,6 +45,7 @@ def plan_deconvolution(
         ValueError: no images, a PSF that is none or does not fit, a mask of another shape or one that hides everything.
     """
     config = config or DeconvolveConfig()
+    check_used(config)
     values = stack_of(images)
     psf = np.asarray(psf, float)
     ny, nx = values.shape[1:]

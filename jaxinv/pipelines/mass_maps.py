@@ -12,7 +12,7 @@ from jaxinv import imaging
 from jaxinv.names import suggestion
 from jaxinv.pipelines.config import MassmapConfig
 from jaxinv.pipelines.deconvolution import masked, measured_noise
-from jaxinv.pipelines.reconstruction import DENOISER, Recipe, ReconstructionPlan, ReconstructionRun
+from jaxinv.pipelines.reconstruction import DENOISER, Recipe, ReconstructionPlan, ReconstructionRun, check_used
 from jaxinv.results.reconstruction import Reconstruction
 
 _USUAL = {
@@ -68,6 +68,7 @@ def plan_massmap(
             many pixels, a mask of another shape, or one that hides everything.
     """
     config = config or MassmapConfig()
+    check_used(config)
     if isinstance(shear, Mapping):
         if mask is not None:
             raise ValueError("a mask belongs to maps of the shear; a catalogue has none: leave the galaxies out")
@@ -89,8 +90,8 @@ def plan_massmap(
         network=config.network or str(DENOISER),
         seed=config.seed,
     )
-    filled = np.nan_to_num(field.shear)
-    more = {"b_mode": np.asarray(operator.convergence(np.float32(filled))[1])}
+    modes = [np.asarray(x) for x in operator.convergence(np.float32(np.nan_to_num(field.shear)))]
+    more = {"b_mode": modes[1]}
     if field.coverage is not None:
         more["coverage"] = field.coverage
     seen = np.isfinite(field.sigma[0])

@@ -166,7 +166,7 @@ class Recipe:
             image = operator.estimate(data)
             return jnp.fft.irfft2(jnp.fft.rfft2(image) * window, s=(ny, nx)) if self.smoothing else image
 
-        image = np.asarray(estimate(jnp.where(weight > 0, jnp.nan_to_num(observed.values), 0)))
+        image = np.asarray(estimate(self._filled(observed)))
         if not self.draws:
             return image, np.full_like(image, np.nan)
         sigma = weight * jnp.asarray(observed.sigma)
@@ -232,11 +232,22 @@ class Recipe:
             return fit(problem, observed, solver=solver, initial=None if before is None else before.parameters)
 
         sigma = float(np.median(observed.sigma))
-        spread = float(jnp.std(self.operator.estimate(jnp.nan_to_num(observed.values))))
+        spread = float(jnp.std(self.operator.estimate(self._filled(observed))))
         if self.method == "pnp" or self.strength is not None:
             strength = _TOLD if self.strength is None else self.strength
             return solve(strength, None), strength
         return by_discrepancy(solve, self._gain, int(np.isfinite(observed.values).sum()))
+
+    def _filled(self, observed: Observation) -> np.ndarray:
+        """The values with what is missing drawn from its neighbours in the row; 0 where the data have no mean."""
+        values = np.asarray(observed.values)
+        if self.mean_free:
+            return np.nan_to_num(values)
+        typical, column, out = np.nanmean(values), np.arange(values.shape[-1]), values.copy()
+        for row in out.reshape(-1, values.shape[-1]):
+            good = np.isfinite(row)
+            row[~good] = np.interp(column[~good], column[good], row[good]) if good.any() else typical
+        return out
 
     @cached_property
     def _gain(self) -> float:
@@ -327,6 +338,14 @@ class ReconstructionPlan:
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            ValueError: there are no valid data.
+            FolderError: the network cannot be read.
+        """
+        if self.recipe.method == "pnp":
+            _denoiser(self.recipe.network)  # whether it can be had
         hidden = ~np.isfinite(self.values) | ~np.isfinite(self.sigma)
         if hidden.all():
             raise ValueError("there are no valid data: every sample is missing or masked")
@@ -372,6 +391,21 @@ class ReconstructionRun(Run[Reconstruction]):
             header=plan.header,
             provenance=dict(plan.notes),
         )
+
+
+def check_used(config: Any) -> None:
+    """Refuse options that the method would not look at.
+
+    Raises:
+        ValueError: says which.
+    """
+    method = config.method
+    if config.strength is not None and method in ("wiener", "fbp", "kaiser-squires", "richardson-lucy"):
+        raise ValueError(f"the method {method} has no strength to be given")
+    if config.network is not None and method != "pnp":
+        raise ValueError(f"a network is the prior of the method pnp; the method is {method}")
+    if config.noise is not None and method == "richardson-lucy":
+        raise ValueError("the noise of richardson-lucy is that of counts: say how many a unit is (gain)")
 
 
 def measured_noise(images: np.ndarray) -> np.ndarray:

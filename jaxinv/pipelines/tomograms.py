@@ -10,7 +10,7 @@ import numpy as np
 from jaxinv import imaging
 from jaxinv.pipelines.config import TomographyConfig
 from jaxinv.pipelines.deconvolution import noise_of, notes_of, stack_of
-from jaxinv.pipelines.reconstruction import DENOISER, Recipe, ReconstructionPlan, ReconstructionRun
+from jaxinv.pipelines.reconstruction import DENOISER, Recipe, ReconstructionPlan, ReconstructionRun, check_used
 from jaxinv.results.reconstruction import Reconstruction
 
 
@@ -35,6 +35,7 @@ def plan_tomography(
         ValueError: no projections, another number of angles, or angles that look like radians.
     """
     config = config or TomographyConfig()
+    check_used(config)
     values = stack_of(projections)
     _, n_angles, n = values.shape
     if (angles is None) == (config.span is None):
