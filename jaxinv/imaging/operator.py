@@ -46,7 +46,7 @@ class LinearOperator(Forward):
         """The data of an image."""
 
     def adjoint(self, data: Any) -> Array:
-        """The image A^T d: <A x, d> = <x, A^T d> for all x; of complex data the real part of <A x, d> counts.
+        """The image A^T d: <A x, d> = <x, A^T d> for all x.
 
         Args:
             data: `output_shape`.
@@ -58,8 +58,8 @@ class LinearOperator(Forward):
 
     def transposed(self, data: Array) -> Array:
         """`adjoint` of data that have the right shape."""
-        image = jax.ShapeDtypeStruct(self.input_shape, jnp.real(data).dtype)
-        (found,) = jax.linear_transpose(self.apply, image)(jnp.conj(data))
+        image = jax.ShapeDtypeStruct(self.input_shape, data.dtype)
+        (found,) = jax.linear_transpose(self.apply, image)(data)
         return found
 
     def estimate(self, data: Any) -> Array:
@@ -102,8 +102,8 @@ class LinearOperator(Forward):
 
         def guess(values: Array, valid: Array) -> dict[str, Array]:
             flat = jnp.where(valid, self.apply(jnp.ones(self.input_shape)), 0)
-            size = jnp.sum(jnp.abs(flat) ** 2)
-            level = jnp.real(jnp.sum(jnp.conj(flat) * values)) / jnp.where(size > 1e-6, size, jnp.inf)
+            size = jnp.sum(flat**2)
+            level = jnp.sum(flat * values) / jnp.where(size > 1e-6, size, jnp.inf)
             return {IMAGE: jnp.full((1, *self.input_shape), level)}
 
         def inverse(values: Array, valid: Array) -> dict[str, Array]:
@@ -240,8 +240,8 @@ def _checked(given: Any, shape: tuple[int, ...], what: str) -> Array:
     array = jnp.asarray(given)
     if array.shape != shape:
         raise ValueError(f"the {what} has the shape {array.shape}; the operator takes {shape}")
-    if what == IMAGE and jnp.iscomplexobj(array):
-        raise ValueError("the image holds complex numbers; the operator takes a real one")
+    if jnp.iscomplexobj(array):
+        raise ValueError(f"the {what} holds complex numbers; the operator takes real ones, such as [z.real, z.imag]")
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
 

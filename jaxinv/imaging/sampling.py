@@ -129,9 +129,10 @@ class Cutouts(LinearOperator):
 
 
 class FourierSampling(LinearOperator):
-    """Modes of an image, `(n,)` complex numbers: what an interferometer or a scanner measures on a grid.
+    """Modes of an image, real and imaginary parts, `(2, n)`: what an interferometer or a scanner measures on a grid.
 
-    Of the unitary transform, so that noise has the same size in either space.
+    Of the unitary transform, so that noise has the same size in either space: sigma is that of each part. Complex
+    visibilities v are given as `numpy.stack([v.real, v.imag])`.
 
     Args:
         mask: `(ny, nx)`, true where a mode is measured, in the order of `numpy.fft.fft2`: zero frequency first.
@@ -154,15 +155,16 @@ class FourierSampling(LinearOperator):
         return self.shape
 
     @property
-    def output_shape(self) -> tuple[int]:
-        return (len(self.places),)
+    def output_shape(self) -> tuple[int, int]:
+        return 2, len(self.places)
 
     def apply(self, image: Array) -> Array:
-        return jnp.fft.fft2(image, norm="ortho").ravel()[self.places]
+        modes = jnp.fft.fft2(image, norm="ortho").ravel()[self.places]
+        return jnp.stack([jnp.real(modes), jnp.imag(modes)])
 
     def transposed(self, data: Array) -> Array:
-        complex_ = data if jnp.iscomplexobj(data) else data.astype(jnp.result_type(data, jnp.complex64))
-        modes = jnp.zeros(self.shape[0] * self.shape[1], complex_.dtype).at[self.places].set(complex_)
+        seen = jax.lax.complex(data[0], data[1])
+        modes = jnp.zeros(self.shape[0] * self.shape[1], seen.dtype).at[self.places].set(seen)
         return jnp.real(jnp.fft.ifft2(modes.reshape(self.shape), norm="ortho"))
 
 
