@@ -8,6 +8,7 @@ It learns from dead leaves alone, which are drawn as it learns: no photograph is
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 
@@ -104,7 +105,12 @@ def report(path: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["train"]:
-        train(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="train OUT, or the folder of a network")
+    words = parser.parse_args().words
+    if words[:1] == ["train"] and len(words) == 2:
+        train(words[1])
+    elif len(words) < 2 and words != ["train"]:
+        report(words[0] if words else str(DENOISER))
     else:
-        report(sys.argv[1] if len(sys.argv) > 1 else str(DENOISER))
+        parser.error("say where the network goes: train OUT")
