@@ -151,7 +151,7 @@ def _peak(found: Any) -> float:
 
 
 def _of_axes(key: str) -> bool:
-    return key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC", "PV"))
+    return key.startswith(("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "PC", "PV", "BUNIT"))
 
 
 def _reconstruct(

@@ -91,7 +91,7 @@ _OWN = ("SIMPLE", "EXTEND", "CREATOR", "CHECKSUM", "DATASUM")
 
 
 def read_images(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
-    """Images of a FITS file, `(n, ny, nx)`, and the cards of their world coordinates and origin.
+    """Images of a FITS file, `(n, ny, nx)`, and the cards of their world coordinates, origin and unit.
 
     The first part of the file that holds an image of two or three dimensions; NaN stands for a missing pixel.
 
@@ -102,7 +102,9 @@ def read_images(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any
         for hdu in hdus:
             if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) in (2, 3):
                 values = _scaled(path, hdu)
-                return values.reshape(-1, *values.shape[-2:]), spatial_cards(hdu.header, 1, 2, hdus)
+                cards = spatial_cards(hdu.header, 1, 2, hdus)
+                unit = str(hdu.header.get("BUNIT", "")).strip()
+                return values.reshape(-1, *values.shape[-2:]), cards | ({"BUNIT": unit} if unit else {})
     raise InputError(f"{path} holds no image of two dimensions, nor a stack of them")
 
 

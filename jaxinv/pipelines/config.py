@@ -414,9 +414,7 @@ class StarsConfig:
 
 
 _RECONSTRUCTION = "reconstruction"
-_STRENGTH = (
-    "of the regularization: its weight, or the noise level that the network is told; default: such that chi2 is 1"
-)
+_STRENGTH = "of the regularization in units of the noise; default: such that chi2 is 1; for pnp 0.5"
 _NETWORK = "folder of a trained image network for plug and play; default: the one that comes with jaxinv"
 _LEVEL = "standard deviation of the noise in the unit of the data; default: measured"
 
@@ -500,7 +498,7 @@ class MassmapConfig:
     )
     strength: Positive | None = option(
         None,
-        "of sparse: details are kept from so many sigma on (default: 3); of pnp: sigma that the network is told (0.5)",
+        "of sparse: details are kept from so many sigma on (default: 3); of pnp: sigma that the network is told (1)",
         _RECONSTRUCTION,
     )
     smoothing: NotNegative = option(

@@ -39,7 +39,7 @@ def plan_deconvolution(
         psf: `(ky, kx)`, its centre at the pixel `(ky // 2, kx // 2)`; scaled to the sum 1.
         config: the options; the defaults where `None`.
         mask: `(ny, nx)`, not 0 where a pixel is bad.
-        header: cards of the images.
+        header: cards of the images, their unit (`BUNIT`) among them.
 
     Raises:
         ValueError: no images, a PSF that is none or does not fit, a mask of another shape or one that hides everything.
@@ -86,7 +86,9 @@ def plan_deconvolution(
         network=config.network or str(DENOISER),
         seed=config.seed,
     )
-    return ReconstructionPlan(recipe, values, sigma, header=dict(header or {}), notes=notes_of(sigma, values))
+    cards = dict(header or {})
+    unit = str(cards.pop("BUNIT", ""))
+    return ReconstructionPlan(recipe, values, sigma, unit=unit, header=cards, notes=notes_of(sigma, values))
 
 
 def deconvolve(

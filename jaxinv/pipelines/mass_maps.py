@@ -82,7 +82,7 @@ def plan_massmap(
     recipe = Recipe(
         operator,
         method,
-        config.strength or (3.0 if method == "starlets" else None),
+        config.strength or (3.0 if method == "starlets" else 1.0),
         draws=config.draws,
         iterations=config.iterations,
         smoothing=config.smoothing,

@@ -144,13 +144,15 @@ class Recipe:
                 found = fit(problem, Observation(np.float32(self.gain) * observed.values), solver=solver)
             return ImageStatus.RECONSTRUCTED, found.parameters["image"] / self.gain, none, np.nan
         if self.method == "wiener":
-            return self._wiener(observed, valid, key)
+            return self._wiener(observed, key)
         found, strength = self._regularized(observed)
         image = found.parameters["image"]
         if self.method == "pnp":  # the last word is the network's
             told = strength * float(np.median(observed.sigma)) / self._gain
             image = np.asarray(_denoiser(self.network)(image, told))
             image = np.maximum(image, 0) if self.positive else image
+        if self.mean_free:
+            image = image - np.mean(image)
         return _status(found), image, none, strength
 
     def _classical(self, observed: Observation, valid: np.ndarray, key: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -174,9 +176,8 @@ class Recipe:
         square = sum(np.asarray(estimate(sigma * jax.random.normal(k, sigma.shape))) ** 2 for k in keys)
         return image, np.sqrt(square / self.draws)
 
-    def _wiener(self, observed: Observation, valid: np.ndarray, key: Any) -> tuple[ImageStatus, Any, Any, float]:
+    def _wiener(self, observed: Observation, key: Any) -> tuple[ImageStatus, Any, Any, float]:
         """The posterior of a Gaussian random field: its mean, and its standard deviation from exact draws."""
-        del valid
         power, mean = fitted_power(
             self.operator, observed.values, observed.sigma, mean_free=self.mean_free, seed=self.seed
         )
@@ -218,7 +219,8 @@ class Recipe:
             last = strength * sigma / self._gain
             first = max(_WIDE * spread, 4 * last)
             prior = imaging.Denoiser(shape, _denoiser(self.network), math.sqrt(_DATA_WEIGHT))
-            solver = HQS(first=_DATA_WEIGHT / first**2, last=_DATA_WEIGHT / last**2, steps=_STEPS)
+            # Alone: a bound beside it holds the image to where it was, and adds to all that is dark. It comes last.
+            return prior, HQS(first=_DATA_WEIGHT / first**2, last=_DATA_WEIGHT / last**2, steps=_STEPS)
         if self.positive:
             prior = prior + imaging.Positivity(shape)
         if self.mean_free:  # which neither the data nor the regularizer know

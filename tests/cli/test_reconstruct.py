@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     y, x = np.mgrid[:24, :24]
     image = 50 + 100 * np.exp(-((x - 10) ** 2 + (y - 14) ** 2) / 8.0) + RNG.normal(size=(24, 24))
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 12.0})
-    header.update({"CRPIX2": 12.0, "CDELT1": -1e-4, "CDELT2": 1e-4, "TELESCOP": "HST"})
+    header.update({"CRPIX2": 12.0, "CDELT1": -1e-4, "CDELT2": 1e-4, "TELESCOP": "HST", "BUNIT": "electron"})
     fits.writeto(tmp_path / "image.fits", np.float32(image), header)
     fits.writeto(tmp_path / "psf.fits", np.exp(-((x[:5, :5] - 2) ** 2 + (y[:5, :5] - 2) ** 2) / 2.0))
     radon = imaging.Radon(16, np.arange(0, 180, 15.0))
@@ -44,6 +44,7 @@ def test_an_image_is_sharpened_into_a_file(folder, capsys):
     assert found.image.shape == (24, 24)
     assert found.header["CRVAL1"] == 10
     assert found.header["TELESCOP"] == "HST"
+    assert found.unit == fits.getheader(folder / "out.fits", 0)["BUNIT"] == "electron"
     assert found.provenance["options"]
     assert found.strength[0] == 0.5
     assert (folder / "out.png").stat().st_size > 5000
