@@ -84,9 +84,8 @@ class KaiserSquires(LinearOperator):
         if shear.shape != self.output_shape:
             raise ValueError(f"the shear has the shape {shear.shape}; the field takes {self.output_shape}")
         first, second = self.kernel
-        size = first**2 + second**2
-        per = np.where(size > 0, 1 / np.where(size > 0, size, 1), 0).astype(np.float32)
-        return self._together(shear, (first * per, second * per)), self._together(shear, (-second * per, first * per))
+        # Below the Nyquist frequency their squares add up to 1; at it one is missing, and noise is not to be amplified.
+        return self._together(shear, self.kernel), self._together(shear, (-second, first))
 
     def _together(self, shear: Array, kernel: tuple[np.ndarray, np.ndarray]) -> Array:
         modes = [jnp.fft.rfft2(part) * k for part, k in zip(shear, kernel, strict=True)]

@@ -221,3 +221,11 @@ def test_what_is_wrong(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_the_estimate_of_a_convergence_amplifies_no_noise() -> None:
+    """At the Nyquist frequency of an even axis one component is missing; what is there is not divided by little."""
+    field = imaging.KaiserSquires((64, 64))
+    noise = np.random.default_rng(0).normal(size=(2, 64, 64)).astype(np.float32)
+    for mode in field.convergence(noise):
+        assert float(jnp.std(mode)) == pytest.approx(1, abs=0.03)
